@@ -1,0 +1,216 @@
+"""The Shadow Hand: gymnasium-robotics' MJCF, edited with MjSpec, and its two sets of parameters.
+
+Nothing is copied or downloaded: the MJCF and meshes are read from the installed
+``gymnasium_robotics`` package. Edits that every hand gets:
+
+- The spatially meaningless position tendons go. One fixed tendon per finger measures J1 + J0 and
+  carries the actuator of the coupled pair; a second one keeps J1 - J0 in range, so that the distal
+  joint never flexes further than the middle one.
+- Marker sites on fingertips and forearm, and an occlusion box on the back of each nail.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import mujoco
+import numpy as np
+
+from dactyl_tl.contract import ACTUATORS, COUPLED, FINGERS
+
+PREFIX = "robot0:"
+"""Prefix of the hand's names in gymnasium-robotics' MJCF."""
+
+PALM_BODY = f"{PREFIX}palm"
+FOREARM_BODY = f"{PREFIX}forearm"
+
+MOUNT_POSITION = (1.0, 1.25, 0.15)
+"""World position of the hand mount, m (gymnasium-robotics); origin of the hand-base frame."""
+
+COUPLED_DIFFERENCE_RANGE = (0.0, 1.6)
+"""J1 - J0 of a coupled pair, rad (published with OpenAI's later environments)."""
+
+COUPLED_SUM_RANGE = (0.0, 3.1416)
+"""Control range of a coupled pair's actuator: J1 + J0, rad (as above)."""
+
+FINGERTIP_MARKER = MappingProxyType(
+    {finger: (0.0, 0.004, 0.027) for finger in ("ff", "mf", "rf", "lf")} | {"th": (0.007, 0.0, 0.028)}
+)
+"""Marker positions in the distal link's frame, m (published with OpenAI's later environments)."""
+
+REFERENCE_FRAME_POSITION = (0.046, -0.035, 0.216)
+REFERENCE_MARKERS = ((0.007, -0.009, -0.006), (0.085, -0.009, -0.006), (0.085, -0.009, -0.084))
+"""Reference markers in a frame on the forearm, m (as above)."""
+
+NAIL_BOX_FINGER = ((0.0, 0.0085, 0.018), (0.005, 0.002, 0.007))
+NAIL_BOX_THUMB = ((0.0105, 0.0, 0.020), (0.002, 0.005, 0.007))
+"""Centre and half-sizes of the occlusion box on the back of a nail, in the distal link's frame, m."""
+
+
+@dataclass(frozen=True)
+class ActuatorParameters:
+    """Position servo: torque = kp (target - angle) - kp * derivative_time * velocity, clamped."""
+
+    kp: float  # Nm/rad
+    derivative_time: float  # s
+    torque_limit: float  # Nm
+    control_range: tuple[float, float]  # rad
+
+
+@dataclass(frozen=True)
+class JointParameters:
+    """Passive properties of a hinge."""
+
+    damping: float  # Nm s/rad
+    frictionloss: float  # Nm
+    range: tuple[float, float]  # rad
+    stiffness: float = 0.0  # Nm/rad
+
+
+# fmt: off
+_A, _J = ActuatorParameters, JointParameters
+CALIBRATED_ACTUATORS = MappingProxyType({
+    "WRJ1": _A(1.93928, .0014, .179403, (-.4887, .1396)), "WRJ0": _A(11.2903, .0042, .995821, (-.6981, .4887)),
+    "FFJ3": _A(.144914, .004, .022214, (-.3491, .3491)), "FFJ2": _A(.446117, .005, .154886, (0, 1.5708)),
+    "FFJ1": _A(9.13821, .001, .465773, COUPLED_SUM_RANGE), "MFJ3": _A(.260386, .0038, .023497, (-.3491, .3491)),
+    "MFJ2": _A(10.6196, .005, .333761, (0, 1.5708)), "MFJ1": _A(9.05985, .001, .616938, COUPLED_SUM_RANGE),
+    "RFJ3": _A(1.5189, .0035, .128881, (-.3491, .3491)), "RFJ2": _A(1.99187, .0047, .408879, (0, 1.5708)),
+    "RFJ1": _A(9.08001, .001, .464343, COUPLED_SUM_RANGE), "LFJ4": _A(3.94635, .003, .211455, (0, .7854)),
+    "LFJ3": _A(1.97424, .0034, .198143, (-.3491, .3491)), "LFJ2": _A(.764681, .0038, .135135, (0, 1.5708)),
+    "LFJ1": _A(9.09757, .001, .506173, COUPLED_SUM_RANGE), "THJ4": _A(1.58856, .0054, .187289, (-1.0472, 1.0472)),
+    "THJ3": _A(1.54405, .0054, .240256, (0, 1.2217)), "THJ2": _A(.359104, .00435, .037666, (-.2094, .2094)),
+    "THJ1": _A(2.08578, .0048, .16611, (-.5236, .5236)), "THJ0": _A(2.03772, .005, .206836, (-1.5708, 0)),
+})
+CALIBRATED_JOINTS = MappingProxyType({
+    "WRJ1": _J(.38926, .001, (-.4887, .2188)), "WRJ0": _J(.75, .05, (-.8, .4887)),
+    "FFJ3": _J(.013526, .01, (-.4581, .6993)), "FFJ2": _J(.133715, .01, (-.3324, 1.6806), stiffness=.03),
+    "FFJ1": _J(.520711, .001, (-.0028, 1.6384)), "FFJ0": _J(.75, .001, (-.0434, 1.8048)),
+    "MFJ3": _J(.033548, .002, (-.5267, .3808)), "MFJ2": _J(.349514, .001, (-.3066, 1.5708), stiffness=.03),
+    "MFJ1": _J(.409398, .001, (0, 1.6600)), "MFJ0": _J(.520422, .001, (-.0063, 1.5708)),
+    "RFJ3": _J(.249286, .01, (-.3762, .3491)), "RFJ2": _J(.187107, .01, (-.0795, 1.5750)),
+    "RFJ1": _J(.201859, .001, (-.0462, 1.6557)), "RFJ0": _J(.250983, .001, (0, 1.5814)),
+    "LFJ4": _J(.360633, .01, (-.1061, 1.0353)), "LFJ3": _J(.369654, .01, (-.5490, .3491)),
+    "LFJ2": _J(.125919, .01, (-.4491, 1.7055)), "LFJ1": _J(.453761, .001, (-.0602, 1.6875)),
+    "LFJ0": _J(.51272, .001, (-.0714, 1.6174)), "THJ4": _J(.202772, .02, (-1.1393, 1.0472)),
+    "THJ3": _J(.361668, .003, (-.1000, 1.3262)), "THJ2": _J(.03084, .009, (-.2094, .2094)),
+    "THJ1": _J(.214276, .01, (-.7307, .7497)), "THJ0": _J(.202606, .01, (-1.7863, .1040)),
+})
+# fmt: on
+"""Published with OpenAI's later environments (robogym); J0 is the distal joint."""
+
+CALIBRATED_LINK_FRICTION = (0.2, 0.005, 0.001)
+CALIBRATED_DISTAL_FRICTION = (0.8, 0.025, 0.005)
+CALIBRATED_COUPLED_DAMPING = 0.1  # Nm s/rad on J1 + J0
+
+HANDS = ("gymnasium_robotics", "calibrated")
+"""The selectable sets of hand parameters."""
+
+
+def load_hand_spec() -> mujoco.MjSpec:
+    """The spec of gymnasium-robotics' hand and block, as shipped.
+
+    Raises:
+        ModuleNotFoundError: gymnasium-robotics is not installed.
+    """
+    package = importlib.util.find_spec("gymnasium_robotics")  # found, not imported: it registers hundreds
+    if package is None or package.origin is None:  # of environments and prints warnings
+        raise ModuleNotFoundError("The hand's MJCF ships with gymnasium-robotics: pip install gymnasium-robotics")
+    path = Path(package.origin).parent / "envs" / "assets" / "hand" / "manipulate_block.xml"
+    return mujoco.MjSpec.from_file(str(path))
+
+
+def edit_hand(spec: mujoco.MjSpec, hand: str, *, locked_wrist: bool, strip: bool) -> None:
+    """Turn the shipped hand into ours, in place.
+
+    Args:
+        spec: from :func:`load_hand_spec`.
+        hand: the parameter set, one of :data:`HANDS`.
+        locked_wrist: fix the wrist's pitch joint WRJ0 at zero (Section 6.1).
+        strip: remove what never changes a trajectory (sensors, tendons that never bind).
+
+    Raises:
+        ValueError: unknown ``hand``.
+    """
+    if hand not in HANDS:
+        raise ValueError(f"Unknown hand {hand!r}; choose one of {', '.join(HANDS)}.")
+    if strip:
+        for sensor in list(spec.sensors):
+            spec.delete(sensor)
+    for tendon in list(spec.tendons):
+        if strip or tendon.name.endswith("J1c"):  # J1c ties J0 to J1; the pair moves freely in our model
+            spec.delete(tendon)
+    _couple_fingers(spec)
+    _add_markers(spec)
+    if hand == "calibrated":
+        _apply_calibration(spec)
+    if locked_wrist:
+        _lock_wrist(spec)
+
+
+def _couple_fingers(spec: mujoco.MjSpec) -> None:
+    for driven, coupled in COUPLED.items():
+        actuated = spec.add_tendon(name=f"{PREFIX}T_{driven}_sum")
+        actuated.wrap_joint(f"{PREFIX}{driven}", 1.0)
+        actuated.wrap_joint(f"{PREFIX}{coupled}", 1.0)
+        difference = spec.add_tendon(name=f"{PREFIX}T_{driven}_difference")
+        difference.wrap_joint(f"{PREFIX}{driven}", 1.0)
+        difference.wrap_joint(f"{PREFIX}{coupled}", -1.0)
+        difference.limited = mujoco.mjtLimited.mjLIMITED_TRUE
+        difference.range = COUPLED_DIFFERENCE_RANGE
+        actuator = spec.actuator(f"{PREFIX}A_{driven}")
+        actuator.trntype = mujoco.mjtTrn.mjTRN_TENDON
+        actuator.target = actuated.name
+        actuator.ctrlrange = COUPLED_SUM_RANGE
+
+
+def _add_markers(spec: mujoco.MjSpec) -> None:
+    box = mujoco.mjtGeom.mjGEOM_BOX
+    for finger in FINGERS:
+        distal = spec.body(f"{PREFIX}{finger}distal")
+        distal.add_site(name=f"marker:{finger}", pos=FINGERTIP_MARKER[finger], size=[0.003] * 3, group=3)
+        centre, half_size = NAIL_BOX_THUMB if finger == "th" else NAIL_BOX_FINGER
+        distal.add_site(name=f"nail:{finger}", type=box, pos=centre, size=half_size, group=4)
+    forearm = spec.body(FOREARM_BODY)
+    for i, offset in enumerate(REFERENCE_MARKERS):
+        forearm.add_site(
+            name=f"reference:{i}", pos=np.add(REFERENCE_FRAME_POSITION, offset), size=[0.003] * 3, group=3
+        )
+
+
+def _apply_calibration(spec: mujoco.MjSpec) -> None:
+    for name, actuator_parameters in CALIBRATED_ACTUATORS.items():
+        actuator = spec.actuator(f"{PREFIX}A_{name}")
+        kp, kv = actuator_parameters.kp, actuator_parameters.kp * actuator_parameters.derivative_time
+        actuator.gainprm[0] = kp
+        actuator.biasprm[1], actuator.biasprm[2] = -kp, -kv
+        actuator.forcerange = (-actuator_parameters.torque_limit, actuator_parameters.torque_limit)
+        actuator.ctrlrange = actuator_parameters.control_range
+    for name, joint_parameters in CALIBRATED_JOINTS.items():
+        joint = spec.joint(f"{PREFIX}{name}")
+        joint.damping[0] = joint_parameters.damping
+        joint.frictionloss = joint_parameters.frictionloss
+        joint.range = joint_parameters.range
+        joint.stiffness[0] = joint_parameters.stiffness
+    for driven in COUPLED:
+        spec.tendon(f"{PREFIX}T_{driven}_sum").damping[0] = CALIBRATED_COUPLED_DAMPING
+    for geom in spec.geoms:
+        if geom.name.startswith(f"{PREFIX}C_"):
+            distal = geom.name.endswith("distal")
+            geom.friction = CALIBRATED_DISTAL_FRICTION if distal else CALIBRATED_LINK_FRICTION
+
+
+def _lock_wrist(spec: mujoco.MjSpec) -> None:
+    # An equality constraint holds it; a servo alone would sag under the hand's weight.
+    joint = spec.joint(f"{PREFIX}WRJ0")
+    equality = spec.add_equality(
+        name="locked_wrist", type=mujoco.mjtEq.mjEQ_JOINT, objtype=mujoco.mjtObj.mjOBJ_JOINT, name1=joint.name
+    )
+    equality.data[:5] = 0.0
+
+
+def actuator_names() -> list[str]:
+    """Names of the actuators in the MJCF, in the order of :data:`dactyl_tl.contract.ACTUATORS`."""
+    return [f"{PREFIX}A_{name}" for name in ACTUATORS]
