@@ -1,0 +1,288 @@
+"""Proximal policy optimisation as a Lightning module (App. A.3, D.1, Table 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningModule
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
+from torch import distributed as dist
+from torchrl.modules import set_recurrent_mode
+from torchrl.objectives.value import GAE
+
+from dactyl_tl.contract import POLICY, PRIVILEGED, policy_keys, privileged_keys
+from dactyl_tl.learning.config import PPOConfig
+from dactyl_tl.learning.loss import PPOLoss
+from dactyl_tl.learning.rollout import evaluate, split_chunks, with_states, zero_states
+from dactyl_tl.models import IS_INIT, Actor, Critic
+
+SIMULATION = "simulation"
+"""Optional key, int64 ``[N, T]``: which simulation a row of the rollout comes from."""
+
+
+class PPOModule(LightningModule):
+    """Update a policy and a value network from rollouts; builds no environment.
+
+    A rollout passes through, in this order:
+
+    1. *Values.* The value network runs once over the rollout (:func:`evaluate`), from the state it
+       ended the previous rollout in, which this module carries for each simulation. Collection needs
+       the policy alone. As with any stored state, the part before this rollout stems from older weights.
+    2. *Advantages* by TorchRL's GAE, over episodes of the whole rollout, not over chunks.
+    3. *Value statistics* take in the value targets.
+    4. *Updates*: ``epochs`` passes over shuffled minibatches of chunks, gradients through a chunk,
+       each chunk from the policy state stored when it was collected.
+    5. *Observation statistics* take in the rollout. Last, so that the update sees observations as
+       the policy saw them when it acted: the first importance ratios are 1, and the new statistics
+       reach collection together with the new weights.
+
+    Everything is logged against ``frames``, environment frames over all ranks. Resuming is exact:
+    parameters, statistics and counters are in the state dict, the order of minibatches follows from
+    the seed and a counter, and the carried states travel in the checkpoint.
+
+    Args:
+        actor: from :func:`dactyl_tl.models.build_actor`.
+        critic: from :func:`dactyl_tl.models.build_critic`.
+        config: of PPO.
+    """
+
+    frames: Tensor
+    rollouts: Tensor
+
+    def __init__(self, actor: Actor, critic: Critic, config: PPOConfig) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.config = config
+        self.loss = PPOLoss(actor, critic, config)
+        self.gae = GAE(gamma=config.gamma, lmbda=config.gae_lambda, value_network=None)
+        self.register_buffer("frames", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("rollouts", torch.zeros((), dtype=torch.int64))
+        self._critic_states: TensorDictBase | None = None
+
+    @property
+    def actor(self) -> Actor:
+        """The policy that is trained."""
+        return self.loss.actor_network
+
+    @property
+    def critic(self) -> Critic:
+        """The value network that is trained."""
+        return self.loss.critic_network
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """One Adam over both networks (Table 10)."""
+        return torch.optim.Adam(
+            self.parameters(), lr=self.config.learning_rate, eps=self.config.adam_epsilon, fused=True
+        )
+
+    def training_step(self, rollout: TensorDictBase, batch_idx: int = 0) -> None:
+        """Learn from a rollout ``[N, T]``, T a multiple of ``config.chunk``.
+
+        The rollout holds ``("policy", ...)``, ``("privileged", ...)``, ``action``,
+        ``action_log_prob``, ``is_init``, the policy's recurrent state if it has one (only chunk
+        starts are read) and, under ``"next"``, ``("privileged", ...)``, ``reward``, ``done`` and
+        ``terminated``; optionally :data:`SIMULATION`, needed where rows differ from rollout to
+        rollout, as with asynchronous collection.
+
+        Raises:
+            ValueError: the rollout has the wrong shape, or fewer chunks than there are minibatches.
+        """
+        rollout = self._checked(rollout)
+        metrics = self._set_schedules()
+        chunks, starts, returns = self._prepare(rollout)
+        metrics |= returns
+        metrics |= self._update(chunks, starts)
+        self._take_in_observations(rollout)
+        self.frames += rollout.numel() * _world_size()
+        self.rollouts += 1
+        self._log(metrics)
+
+    def _checked(self, rollout: TensorDictBase) -> TensorDictBase:
+        if rollout.ndim != 2:
+            raise ValueError(f"a rollout has shape [simulations, steps], not {list(rollout.shape)}")
+        num_chunks = rollout.numel() // self.config.chunk
+        if num_chunks < self.config.minibatches:
+            raise ValueError(
+                f"a rollout of {num_chunks} chunks cannot make ppo.minibatches={self.config.minibatches}"
+            )
+        next_keys = [*privileged_keys(), "reward", "done", "terminated"]
+        return rollout.select(
+            *policy_keys(),
+            *privileged_keys(),
+            "action",
+            "action_log_prob",
+            IS_INIT,
+            *self.actor.state_keys,
+            *([SIMULATION] if SIMULATION in rollout.keys() else []),
+            *(("next", *((key,) if isinstance(key, str) else key)) for key in next_keys),
+        )
+
+    def _prepare(self, rollout: TensorDictBase) -> tuple[TensorDictBase, TensorDictBase, dict[str, Tensor]]:
+        """Chunks ``[B, chunk]``, the states ``[B]`` they start from, and statistics of the returns."""
+        chunk = self.config.chunk
+        simulations = self._simulations(rollout)
+        valuation = evaluate(self.critic, rollout, self._critic_states[simulations], chunk)
+        self._critic_states[simulations] = valuation.last_state
+
+        rollout = rollout.copy()
+        rollout["state_value"] = valuation.value
+        rollout["next", "state_value"] = valuation.next_value
+        self.gae(rollout)
+        advantage, target = rollout["advantage"], rollout["value_target"]
+        residual = (target - valuation.value).var(correction=0)
+        metrics = {
+            "advantage/mean": advantage.mean(),
+            "advantage/std": advantage.std(correction=0),
+            "value/target_mean": target.mean(),
+            "value/explained_variance": 1 - residual / target.var(correction=0).clamp(min=1e-8),
+        }
+        self.critic.value_normalizer.update(target)
+
+        learned = rollout.select(
+            POLICY,
+            PRIVILEGED,
+            "action",
+            "action_log_prob",
+            IS_INIT,
+            "advantage",
+            "value_target",
+            *self.actor.state_keys,
+        )
+        chunks, starts = split_chunks(learned, self.actor.state_keys, chunk)
+        return chunks, starts.update(valuation.chunk_states.flatten(0, 1)), metrics
+
+    def _simulations(self, rollout: TensorDictBase) -> Tensor:
+        """Rows ``[N]`` of the carried states that belong to the rollout; there are at least as many."""
+        if SIMULATION in rollout.keys():
+            rows = rollout[SIMULATION].reshape(*rollout.shape)[:, 0]
+        else:
+            rows = torch.arange(len(rollout), device=self.device)
+        needed = int(rows.max()) + 1
+        carried = self._critic_states
+        if carried is None or len(carried) < needed:
+            grown = zero_states(self.critic.state_keys, self.critic.config.lstm, needed, self.device)
+            if carried is not None:
+                grown[: len(carried)] = carried
+            self._critic_states = grown
+        return rows
+
+    def _update(self, chunks: TensorDictBase, starts: TensorDictBase) -> dict[str, Tensor]:
+        """All passes over the rollout; the mean of each minibatch's metrics, the divergence of the last."""
+        optimizer = self.optimizers()
+        history: list[dict[str, Tensor]] = []
+        for epoch in range(self.config.epochs):
+            first = len(history)
+            for index in self._minibatches(epoch, len(chunks)):
+                minibatch = with_states(chunks[index], starts[index])
+                with set_recurrent_mode(True):
+                    losses = self.loss(minibatch)
+                optimizer.zero_grad()
+                self.manual_backward(
+                    losses["loss_objective"] + losses["loss_entropy"] + losses["loss_critic"]
+                )
+                norms = self._clip_gradients()
+                optimizer.step()
+                history.append(_metrics(losses) | norms)
+            kl = _mean_of_ranks(torch.stack([each["policy/kl"] for each in history[first:]]).mean())
+            self._adapt_learning_rate(kl)
+        means = {name: torch.stack([each[name] for each in history]).mean() for name in history[0]}
+        return means | {"policy/kl": kl, "policy/first_ratio": history[0]["policy/ratio"]}
+
+    def _minibatches(self, epoch: int, num_chunks: int) -> Iterator[Tensor]:
+        """Shuffled indices of one pass; a function of the seed, the rank and how far training is."""
+        rank = dist.get_rank() if _world_size() > 1 else 0
+        entropy = np.random.SeedSequence([self.config.seed, rank, int(self.rollouts), epoch])
+        order = torch.Generator().manual_seed(int(entropy.generate_state(1)[0]))
+        permutation = torch.randperm(num_chunks, generator=order).to(self.device)
+        yield from permutation.tensor_split(self.config.minibatches)
+
+    def _clip_gradients(self) -> dict[str, Tensor]:
+        limit = self.config.max_gradient_norm
+        return {
+            f"{name}/gradient_norm": torch.nn.utils.clip_grad_norm_(network.parameters(), limit)
+            for name, network in (("policy", self.actor), ("value", self.critic))
+        }
+
+    def _take_in_observations(self, rollout: TensorDictBase) -> None:
+        for network, keys in ((self.actor, policy_keys()), (self.critic, privileged_keys())):
+            network.normalizer.update(torch.cat([rollout[key] for key in keys], -1))
+
+    def _set_schedules(self) -> dict[str, Tensor]:
+        """Put the scheduled values in force for this rollout and name them for the log."""
+        frames = int(self.frames)
+        entropy_coefficient = self.config.entropy_coefficient_at(frames)
+        self.loss.entropy_coeff.fill_(entropy_coefficient)
+        self.loss.clip_epsilon.fill_(self.config.clip)
+        learning_rate = 0.0
+        for group in self.optimizers().param_groups:
+            group["lr"] = learning_rate = self.config.learning_rate_at(frames, group["lr"])
+        return {
+            "learning_rate": torch.tensor(learning_rate),
+            "entropy_coefficient": torch.tensor(entropy_coefficient),
+        }
+
+    def _adapt_learning_rate(self, kl: Tensor) -> None:
+        if self.config.learning_rate_schedule != "kl":
+            return
+        for group in self.optimizers().param_groups:
+            group["lr"] = self.config.learning_rate_after(float(kl), group["lr"])
+
+    def _log(self, metrics: dict[str, Tensor]) -> None:
+        # Lightning takes a metric called "step" for the x axis of its loggers.
+        frames = self.frames.double()
+        self.log_dict(
+            metrics | {"frames": frames, "step": frames}, on_step=True, on_epoch=False, batch_size=1
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the value network's carried states, those of every rank ``[ranks, simulations]``."""
+        if self._critic_states is None:
+            return
+        carried = {key: value.contiguous() for key, value in self._critic_states.items()}
+        checkpoint["critic_states"] = {key: _of_all_ranks(value).cpu() for key, value in carried.items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take this rank's carried states back; afresh where the number of ranks has changed."""
+        saved = checkpoint.get("critic_states")
+        rank = dist.get_rank() if _world_size() > 1 else 0
+        self._critic_states = None
+        if saved is None or any(len(value) != _world_size() for value in saved.values()):
+            return
+        mine = {key: value[rank].to(self.device) for key, value in saved.items()}
+        size = next(iter(mine.values())).shape[:1] if mine else []
+        self._critic_states = TensorDict(mine, batch_size=size, device=self.device) if mine else None
+
+
+def _metrics(losses: TensorDictBase) -> dict[str, Tensor]:
+    return {
+        "policy/loss": losses["loss_objective"].detach(),
+        "policy/entropy": losses["entropy"],
+        "policy/kl": losses["kl_approx"],
+        "policy/clip_fraction": losses["clip_fraction"],
+        "policy/ratio": losses["mean_ratio"],
+        "value/loss": losses["loss_critic"].detach(),
+    }
+
+
+def _world_size() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def _mean_of_ranks(value: Tensor) -> Tensor:
+    if _world_size() > 1:
+        dist.all_reduce(value)
+        value = value / _world_size()
+    return value
+
+
+def _of_all_ranks(value: Tensor) -> Tensor:
+    """``value`` of every rank, ``[ranks, ...]``."""
+    if _world_size() == 1:
+        return value.unsqueeze(0)
+    gathered = [torch.empty_like(value) for _ in range(_world_size())]
+    dist.all_gather(gathered, value)
+    return torch.stack(gathered)

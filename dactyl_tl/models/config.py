@@ -1,0 +1,45 @@
+"""Sizes and kinds of the networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KINDS = ("lstm", "feedforward")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Shape shared by the policy and the value network, which share no weights (App. D.1).
+
+    Each network is: normalise -> dense, ReLU -> LSTM -> linear head. The feed-forward variants of
+    Figure 9 and Table 5 replace the LSTM with a dense ReLU layer of the same size; the paper does
+    not say what it used there, and this choice leaves depth and widths as they are.
+
+    Args:
+        dense: units of the dense layer (Table 10).
+        lstm: units of the LSTM, or of the dense layer that replaces it (Table 10).
+        policy: ``"lstm"`` or ``"feedforward"``.
+        value: ``"lstm"`` or ``"feedforward"``.
+        clip: normalised inputs are clipped to plus or minus this many standard deviations (App. D.1).
+
+    Raises:
+        ValueError: a size is not positive or a kind is unknown.
+    """
+
+    dense: int = 1024
+    lstm: int = 512
+    policy: str = "lstm"
+    value: str = "lstm"
+    clip: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name in ("policy", "value"):
+            kind = getattr(self, name)
+            if kind not in KINDS:
+                raise ValueError(f"network.{name} is {kind!r}; choose from {', '.join(KINDS)}")
+        for name in ("dense", "lstm"):
+            size = getattr(self, name)
+            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+                raise ValueError(f"network.{name} is {size!r}; it must be a whole number of at least 1")
+        if not self.clip > 0:
+            raise ValueError(f"network.clip is {self.clip!r}; it must be above 0 standard deviations")

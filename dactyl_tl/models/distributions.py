@@ -1,0 +1,31 @@
+"""The action distribution: one categorical per actuator, one log-probability per action."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.distributions import Categorical, Independent
+
+
+class MultiCategorical(Independent):
+    """Independent categoricals over the bins of each actuator (Table 10).
+
+    The actuators are event dimensions: ``log_prob`` and ``entropy`` are sums over them, one scalar
+    per frame. A plain ``Categorical`` would give one per actuator, and PPO would silently clip the
+    importance ratio of each actuator by itself.
+
+    Args:
+        logits: ``[..., actuators, bins]``.
+    """
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__(Categorical(logits=logits, validate_args=False), 1, validate_args=False)
+
+    @property
+    def deterministic_sample(self) -> Tensor:
+        """The likeliest bin of each actuator, int64 ``[..., actuators]``."""
+        return self.base_dist.logits.argmax(-1)
+
+    @property
+    def mode(self) -> Tensor:
+        """Same as :attr:`deterministic_sample`."""
+        return self.deterministic_sample
