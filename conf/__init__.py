@@ -1,0 +1,1 @@
+"""Hydra groups of train.py and evaluate.py, installed as ``dactyl_tl.conf``."""

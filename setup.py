@@ -1,0 +1,67 @@
+"""Metadata of the distribution; the build system and the tools' settings are in pyproject.toml.
+
+Only ``dactyl_tl``, ``callbacks`` and ``hardware`` are installed at the top level. The Hydra groups of
+``conf/`` become ``dactyl_tl.conf``, and the entry scripts stay in the checkout, because other
+distributions install top-level modules named ``conf`` and ``evaluate``.
+"""
+
+from setuptools import find_packages, setup
+
+PACKAGES = ("dactyl_tl", "callbacks", "hardware")
+
+REQUIREMENTS = [
+    "torch>=2.11,<2.14",
+    "torchrl>=0.14.1,<0.15",
+    "tensordict>=0.14.3,<0.15",
+    "pytorch-lightning>=2.6,<3",
+    "mujoco>=4.0,<5",
+    "gymnasium>=1.3,<2",
+    "gymnasium-robotics>=1.4.2,<2",
+    "hydra-core>=1.3.2,<2",
+    "wandb>=0.20,<1",
+    "kornia>=0.8,<1",
+    "numpy>=2.0,<3",
+    "pyzmq>=26,<28",
+    "safetensors>=0.5,<1",
+    "matplotlib>=3.9,<4",
+    "rich>=13,<16",
+    "imageio[ffmpeg]>=2.34,<3",
+]
+
+DEVELOPMENT = [
+    "build>=1.2",
+    "hypothesis>=6.100",
+    "mypy==2.4.1",
+    "pytest>=8.3",
+    "pytest-timeout>=2.3",
+    "ruff==0.17.5",
+]
+
+setup(
+    name="dactyl_tl",
+    version="0.1.0",
+    description="In-hand reorientation with a Shadow Hand: PyTorch Lightning, TorchRL and MuJoCo",
+    author="dactyl_tl contributors",
+    license="MIT",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+    python_requires=">=3.11,<3.14",
+    install_requires=REQUIREMENTS,
+    extras_require={"dev": DEVELOPMENT},
+    packages=[
+        *find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
+        "dactyl_tl.conf",
+    ],
+    package_dir={"dactyl_tl.conf": "conf"},
+    package_data={"dactyl_tl": ["py.typed"], "dactyl_tl.conf": ["*.yaml", "**/*.yaml"]},
+    include_package_data=False,
+    zip_safe=False,
+)

@@ -1,0 +1,24 @@
+"""What holds for every test: one thread, no account, no screen, settings that suit a slow machine."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MUJOCO_GL", "egl")
+os.environ.update(WANDB_MODE="offline", WANDB_SILENT="true", RAY_AUTH_MODE="disabled")
+for name in ("WANDB_API_KEY", "WANDB_RUN_ID", "WANDB_DIR"):
+    os.environ.pop(name, None)
+
+import hypothesis
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+hypothesis.settings.register_profile("project", max_examples=50, deadline=None, derandomize=True)
+hypothesis.settings.load_profile("project")
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    """Tests that draw without a generator of their own see the same numbers in any order."""
+    torch.manual_seed(0)
