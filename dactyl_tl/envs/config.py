@@ -1,0 +1,116 @@
+"""Settings of the task. Defaults are the paper's; each stands here and nowhere else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+GOAL_KINDS = ("uniform", "parallel", "within_angle")
+
+Config = TypeVar("Config")
+
+
+@dataclass(frozen=True)
+class GoalConfig:
+    """Which orientations are asked for, and when a goal or an episode is over (App. C.1)."""
+
+    kind: str = "uniform"
+    """``uniform`` over SO(3); ``parallel``: one of the 24 orientations with axis-aligned faces, turned
+    by any angle about the vertical; ``within_angle`` of the object's present orientation."""
+    angle: tuple[float, float] = (0.0, math.pi)
+    """Range of the rotation from the present orientation, rad (``within_angle`` only)."""
+    tolerance: float = 0.4
+    """A goal is achieved below this distance, rad."""
+    timeout: float = 8.0
+    """Seconds to achieve a goal; 80 in evaluation trials (Section 6.2)."""
+    maximum: int = 50
+    """Goals after which an episode ends."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in GOAL_KINDS:
+            raise ValueError(f"Unknown goals.kind {self.kind!r}; choose one of {', '.join(GOAL_KINDS)}.")
+        low, high = self.angle
+        if not 0.0 <= low <= high <= math.pi:
+            raise ValueError(f"goals.angle must satisfy 0 <= low <= high <= pi, not {self.angle!r}.")
+        _positive("goals", tolerance=self.tolerance, timeout=self.timeout, maximum=self.maximum)
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """Weights of the reward's terms (Section 4.2); ``dense`` is not the paper's."""
+
+    rotation: float = 1.0
+    """Per rad that the object came closer to the goal."""
+    success: float = 5.0
+    drop: float = -20.0
+    dense: float = 0.0
+    """Of ``softness / (distance + softness)``, paid at every step."""
+    softness: float = 0.1
+    """rad."""
+
+    def __post_init__(self) -> None:
+        _positive("reward", softness=self.softness)
+
+
+@dataclass(frozen=True)
+class ActionConfig:
+    """How an action in [-1, 1] becomes a joint target (App. C.1)."""
+
+    relative: bool = True
+    """Relative to the present joint angle; otherwise to the centre of the control range. One unit is
+    half of the control range (published with OpenAI's later environments)."""
+    smoothing: float = 0.3
+    """Share of the previous smoothed action that is kept, per control step."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.smoothing < 1.0:
+            raise ValueError(f"actions.smoothing must lie in [0, 1), not {self.smoothing!r}.")
+
+
+@dataclass(frozen=True)
+class InitialStateConfig:
+    """How an episode starts (App. C.1)."""
+
+    steps: int = 10
+    """Control steps of random actions, after the object is placed in a random orientation. The paper's
+    "100 steps" are read as physics steps, as in its released code: after 100 control steps the hand
+    still holds 1 to 3 % of the objects."""
+    fresh: float = 1.0
+    """Share of episodes whose start is simulated anew. The others start from one of the recent ones,
+    which saves most of the cost of short episodes."""
+    pool: int = 1024
+    """Recent initial states that are kept."""
+    position_spread: float = 0.005
+    """Standard deviation of the object's placement, m (published with OpenAI's later environments)."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 0:
+            raise ValueError(f"initial_states.steps must not be negative, not {self.steps!r}.")
+        if not 0.0 < self.fresh <= 1.0:
+            raise ValueError(f"initial_states.fresh must lie in (0, 1], not {self.fresh!r}.")
+        _positive("initial_states", pool=self.pool)
+
+
+def resolve(config_type: type[Config], value: Mapping[str, Any] | Config | None, name: str) -> Config:
+    """A ``config_type`` from itself, a mapping of its fields, or None for the defaults.
+
+    Raises:
+        ValueError: unknown field (``name`` says where), or a value that the type refuses.
+    """
+    if isinstance(value, config_type):
+        return value
+    known = {field.name: field for field in fields(config_type)}  # type: ignore[arg-type]
+    settings: dict[str, Any] = {}
+    for key, setting in dict(value or {}).items():  # type: ignore[call-overload]
+        if key not in known:
+            raise ValueError(f"Unknown setting {name}.{key}; choose from {', '.join(known)}.")
+        settings[key] = tuple(setting) if key == "angle" else setting
+    return config_type(**settings)
+
+
+def _positive(where: str, **values: float) -> None:
+    for name, value in values.items():
+        if not value > 0:
+            raise ValueError(f"{where}.{name} must be positive, not {value!r}.")

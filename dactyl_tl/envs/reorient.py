@@ -1,0 +1,282 @@
+"""The task: turn the object in the hand to one goal orientation after another (Section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
+from torchrl.envs import EnvBase
+
+from dactyl_tl import rotations
+from dactyl_tl.contract import NUM_ACTUATORS, PHYSICS_STEPS, PHYSICS_TIMESTEP, POLICY, PRIVILEGED
+from dactyl_tl.envs.actuation import Actuators, decode
+from dactyl_tl.envs.config import ActionConfig, GoalConfig, InitialStateConfig, RewardConfig
+from dactyl_tl.envs.goals import sample_goals
+from dactyl_tl.envs.initial_states import InitialStates
+from dactyl_tl.envs.observations import (
+    HandState,
+    Measurement,
+    privileged_observation,
+    read_state,
+    relative_orientation,
+)
+from dactyl_tl.envs.rewards import reward_terms
+from dactyl_tl.envs.sensing import Sensing
+from dactyl_tl.envs.snapshot import restore, snapshot
+from dactyl_tl.envs.specs import action_spec, done_spec, observation_spec, reward_spec
+from dactyl_tl.randomization import EpisodeSampler, Randomization
+from dactyl_tl.randomization.actuation import added_time, backlash
+from dactyl_tl.randomization.physics import PhysicsFields
+from dactyl_tl.simulation.physics import Physics
+from dactyl_tl.simulation.scene import Scene
+
+
+class ReorientEnv(EnvBase):
+    """N simulations of in-hand reorientation as one batched TorchRL environment.
+
+    Build it with :func:`dactyl_tl.make_env`. A step's entries are listed in
+    :mod:`dactyl_tl.envs.specs`. ``terminated`` is a drop; ``truncated`` is a goal not achieved in time,
+    the last goal achieved, or a simulation that diverged. A finished simulation that is stepped
+    without a reset stays as it is.
+
+    Attributes:
+        parameters: TensorDict [N], every value sampled for the current episode.
+        goal_angle: upper end of the goals' angle, rad, for ``within_angle`` goals (a curriculum's).
+        randomization_scale: share in [0, 1] of all randomizations (a curriculum's).
+        divergences: simulations that diverged and were reset, so far.
+        physics, scene: the engine and its model.
+    """
+
+    batch_locked = True
+
+    def __init__(
+        self,
+        scene: Scene,
+        physics: Physics,
+        *,
+        randomization: Randomization,
+        goals: GoalConfig,
+        reward: RewardConfig,
+        actions: ActionConfig,
+        initial_states: InitialStateConfig,
+        seed: int,
+    ) -> None:
+        n, device = physics.num_worlds, physics.qpos.device
+        super().__init__(device=device, batch_size=[n])
+        self.scene = scene
+        self.physics = physics
+        self.goals = goals
+        self.goal_angle = goals.angle[1]
+        self.randomization_scale = 1.0
+        self.divergences = 0
+        self._reward_config = reward
+        self._sampler = EpisodeSampler(randomization, num_links=len(scene.link_bodies))
+        self._unmodeled = randomization.unmodeled > 0.0
+        self._fields = PhysicsFields(scene, physics)
+        self._actuators = Actuators(scene, physics, actions)
+        physics.forward(torch.ones(n, dtype=torch.bool, device=device))
+        self._sensing = Sensing(scene, physics, self._sampler)
+        absolute = Actuators(scene, physics, replace(actions, relative=False))
+        self._initial_states = InitialStates(initial_states, scene, physics, absolute)
+
+        self.action_spec = action_spec(n, device)
+        self.observation_spec = observation_spec(n, device)
+        self.reward_spec = reward_spec(n, device)
+        self.full_done_spec = done_spec(n, device)
+
+        # Two streams, so that the noise of a step never shifts what an episode starts with.
+        self._episode_generator = torch.Generator(device)
+        self._step_generator = torch.Generator(device)
+        self.set_seed(seed)
+        self.parameters = TensorDict(
+            self._sampler.sample(n, 0.0, torch.Generator(device)), batch_size=[n], device=device
+        )
+        self._episode = _new_episode(n, device)
+        self._output = self.observation_spec.zero().update(self.full_done_spec.zero())
+
+    def _set_seed(self, seed: int | None) -> None:
+        if seed is not None:
+            self._episode_generator.manual_seed(seed)
+            self._step_generator.manual_seed(seed + 1)
+
+    def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: Any) -> TensorDictBase:
+        mask = torch.ones(self.batch_size, dtype=torch.bool, device=self.device)
+        if tensordict is not None and "_reset" in tensordict.keys():
+            mask = tensordict["_reset"].reshape(self.batch_size)
+        n = len(mask)
+        sampled = self._sampler.sample(n, self.randomization_scale, self._episode_generator)
+        _assign(self.parameters, sampled, mask)
+        self._fields.write(self.parameters)
+        self.physics.field("opt.timestep")[mask] = PHYSICS_TIMESTEP
+        self.physics.fields_changed(mask)
+        self._initial_states.place(mask, self._episode_generator)
+
+        state = read_state(self.physics, self.scene)
+        _assign(self._episode, _new_episode(n, mask.device), mask)
+        goal = self._sample_goals(state)
+        distance = rotations.distance(state.object_orientation, goal)[:, None]
+        _assign(self._episode, {"goal": goal, "distance": distance}, mask)
+        measured = self._sensing.start(state, self.parameters, mask, self._step_generator)
+        _assign(self._output, self._observe(state, measured), mask)
+        _assign(self._output, self.full_done_spec.zero(), mask)
+        _assign(self._output, {key: self.observation_spec[key].zero() for key in _EVENTS}, mask)
+        return self._output.clone()
+
+    def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
+        episode, active = self._episode, ~self._episode["finished"][:, 0]
+        elapsed = self._actuate(decode(tensordict["action"]), active)
+        self.physics.step(active, PHYSICS_STEPS)
+        diverged = self._reset_diverged(active)
+
+        state = read_state(self.physics, self.scene)
+        alive = active & ~diverged
+        before = episode["distance"]
+        after = rotations.distance(state.object_orientation, episode["goal"])[:, None]
+        dropped = alive[:, None] & (state.clearance < 0.0)
+        achieved = alive[:, None] & (after < self.goals.tolerance) & ~dropped
+        terms = reward_terms(self._reward_config, before, after, achieved, dropped)
+        terms = {name: torch.where(alive[:, None], term, 0.0) for name, term in terms.items()}
+
+        goal = torch.where(achieved, self._sample_goals(state), episode["goal"])
+        waited = torch.where(achieved, 0.0, episode["waited"] + elapsed)
+        successes = episode["successes"] + achieved
+        truncated = (waited > self.goals.timeout) | (successes >= self.goals.maximum) | diverged[:, None]
+        _assign(
+            episode,
+            {
+                "goal": goal,
+                "distance": rotations.distance(state.object_orientation, goal)[:, None],
+                "successes": successes,
+                "waited": waited,
+                "elapsed": episode["elapsed"] + elapsed,
+            },
+            alive,
+        )
+        measured = self._sensing.sense(state, self.parameters, elapsed, alive, self._step_generator)
+        _assign(self._output, self._observe(state, measured), alive)
+        _assign(
+            self._output,
+            {
+                "achieved": achieved,
+                "dropped": dropped,
+                "diverged": diverged[:, None],
+                "terminated": dropped,
+                "truncated": truncated & ~dropped,
+                "done": dropped | truncated,
+            },
+            active,
+        )
+        episode["finished"] = self._output["done"].clone()
+        output = self._output.clone()
+        for name, term in terms.items():
+            output["reward_terms", name] = term
+        output["reward"] = sum(terms.values())
+        output["achieved"] = achieved  # a finished simulation achieves nothing more
+        return output
+
+    def _actuate(self, action: Tensor, active: Tensor) -> Tensor:
+        """Set controls and forces for the simulations in ``active``; the control step's length (n, 1) s."""
+        episode, parameters, generator = self._episode, self.parameters, self._step_generator
+        smoothed = self._actuators.smooth(action, episode["smoothed"])
+        applied = smoothed
+        timestep = torch.full_like(episode["elapsed"], PHYSICS_TIMESTEP)
+        slack, force = episode["slack"], episode["force"]
+        if self._unmodeled:
+            actuation = self._sampler.actuation
+            applied = torch.where(parameters["action_delay"], episode["smoothed"], applied)
+            applied = actuation.noisy(
+                applied, parameters["action_bias"], parameters["action_noise"], generator
+            )
+            timestep = timestep + added_time(parameters["timing_rate"], parameters["timing"], generator)
+            period = PHYSICS_STEPS * timestep
+            applied, slack = backlash(applied, slack, parameters["backlash_rates"], period)
+            force = self._sampler.forces.advance(
+                force,
+                self.physics.field("body_mass")[:, self.scene.object_body, None].float(),
+                parameters["force_probability"],
+                parameters["force_scale"],
+                generator,
+            )
+            self.physics.field("opt.timestep")[active] = timestep[active, 0].to(self.physics.qpos.dtype)
+            self.physics.xfrc_applied[active, self.scene.object_body, :3] = force[active].to(
+                self.physics.qpos.dtype
+            )
+        targets = self._actuators.targets(applied)
+        self.physics.ctrl.copy_(torch.where(active[:, None], targets, self.physics.ctrl))
+        _assign(episode, {"smoothed": smoothed, "slack": slack, "force": force}, active)
+        return PHYSICS_STEPS * timestep
+
+    def _reset_diverged(self, active: Tensor) -> Tensor:
+        """Which of ``active`` diverged in this step; their physics is put back into a sane state."""
+        finite = self.physics.qpos.isfinite().all(dim=1) & self.physics.qvel.isfinite().all(dim=1)
+        diverged = active & (self.physics.diverged() | ~finite)
+        if diverged.any():
+            self.physics.reset(diverged)
+            self.physics.forward(diverged)
+            self.divergences += int(diverged.sum())
+        return diverged
+
+    def _sample_goals(self, state: HandState) -> Tensor:
+        angle = (min(self.goals.angle[0], self.goal_angle), self.goal_angle)
+        return sample_goals(self.goals.kind, state.object_orientation, angle, self._episode_generator)
+
+    def _observe(self, state: HandState, measured: Measurement) -> dict[str | tuple[str, str], Tensor]:
+        episode = self._episode
+        goal = episode["goal"]
+        noisy = {
+            "fingertip_positions": measured.fingertips,
+            "object_position": measured.object_position,
+            "relative_target_orientation": relative_orientation(goal, measured.object_orientation),
+        }
+        return {
+            **{(POLICY, name): value for name, value in noisy.items()},
+            **{(PRIVILEGED, name): value for name, value in privileged_observation(state, goal).items()},
+            "goal_distance": episode["distance"],
+            "successes": episode["successes"],
+            "elapsed": episode["elapsed"],
+        }
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Everything that decides the environment's future, as tensors: see :meth:`load_state_dict`."""
+        return snapshot(self)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> None:
+        """Continue from :meth:`state_dict`, bit for bit, in an environment built with the same settings.
+
+        Raises:
+            ValueError: the state belongs to an environment of another size or task.
+        """
+        restore(self, state_dict)
+
+
+_EVENTS = ("achieved", "dropped", "diverged")
+
+
+def _new_episode(n: int, device: torch.device) -> TensorDict:
+    """What an episode accumulates, at its start: TensorDict [n]."""
+    return TensorDict(
+        {
+            "goal": torch.zeros(n, 4, device=device),
+            "distance": torch.zeros(n, 1, device=device),  # rad, to the goal
+            "successes": torch.zeros(n, 1, dtype=torch.int64, device=device),
+            "elapsed": torch.zeros(n, 1, device=device),  # s
+            "waited": torch.zeros(n, 1, device=device),  # s, for the present goal
+            "smoothed": torch.zeros(n, NUM_ACTUATORS, device=device),  # the last smoothed action
+            "slack": torch.zeros(n, NUM_ACTUATORS, device=device),
+            "force": torch.zeros(n, 3, device=device),  # N, on the object
+            "finished": torch.zeros(n, 1, dtype=torch.bool, device=device),
+        },
+        batch_size=[n],
+        device=device,
+    )
+
+
+def _assign(target: TensorDictBase, values: Any, mask: Tensor) -> None:
+    """Write ``values`` (n, ...) into the rows of ``target`` that are in ``mask`` (n,)."""
+    for key, value in values.items(True, True) if isinstance(values, TensorDictBase) else values.items():
+        old = target[key]
+        target[key] = torch.where(mask.view(-1, *[1] * (old.dim() - 1)), value, old)

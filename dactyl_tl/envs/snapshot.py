@@ -1,0 +1,76 @@
+"""Bit-exact state of an environment, as a flat dictionary of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from dactyl_tl.simulation.physics import RANDOMIZED_FIELDS
+
+if TYPE_CHECKING:
+    from dactyl_tl.envs.reorient import ReorientEnv
+
+_MEMORIES = ("parameters", "_episode", "_output")
+
+
+def snapshot(env: ReorientEnv) -> dict[str, Tensor]:
+    """Copies of every tensor that decides the future of ``env``: name -> tensor."""
+    state = {
+        "physics.state": env.physics.state(),
+        "initial_states.pool": env._initial_states.pool.clone(),
+        "initial_states.next_slot": torch.tensor(env._initial_states.next_slot),
+        "generator.episode": env._episode_generator.get_state(),
+        "generator.step": env._step_generator.get_state(),
+        "goal_angle": torch.tensor(env.goal_angle, dtype=torch.float64),
+        "randomization_scale": torch.tensor(env.randomization_scale, dtype=torch.float64),
+        "divergences": torch.tensor(env.divergences),
+    }
+    state |= {f"field.{name}": env.physics.field(name).clone() for name in RANDOMIZED_FIELDS}
+    for memory in _MEMORIES:
+        state |= _flatten(memory, getattr(env, memory))
+    return state | _flatten("sensing", env._sensing.memory)
+
+
+def restore(env: ReorientEnv, state: Mapping[str, Tensor]) -> None:
+    """Put ``env`` into the state that :func:`snapshot` took.
+
+    Raises:
+        ValueError: names or sizes differ from those of ``env``.
+    """
+    expected = snapshot(env)
+    if missing := sorted(expected.keys() ^ state.keys()):
+        raise ValueError(f"The environment's state does not fit: {', '.join(missing)} in only one of the two.")
+    for name, tensor in expected.items():
+        if name != "initial_states.pool" and state[name].shape != tensor.shape:
+            raise ValueError(
+                f"The environment's state does not fit: {name} is {tuple(state[name].shape)}, "
+                f"here {tuple(tensor.shape)} (another task or number of simulations?)."
+            )
+    everything = torch.ones(env.batch_size, dtype=torch.bool, device=env.device)
+    for name in RANDOMIZED_FIELDS:
+        env.physics.field(name).copy_(state[f"field.{name}"])
+    env.physics.fields_changed(everything)
+    env.physics.reset(everything)
+    env.physics.set_state(state["physics.state"], everything)
+    for memory in (*_MEMORIES, "sensing"):
+        target = env._sensing.memory if memory == "sensing" else getattr(env, memory)
+        for key in target.keys(True, True):
+            target[key] = state[_name(memory, key)].clone()
+    env._initial_states.pool = state["initial_states.pool"].clone()
+    env._initial_states.next_slot = int(state["initial_states.next_slot"])
+    env._episode_generator.set_state(state["generator.episode"])
+    env._step_generator.set_state(state["generator.step"])
+    env.goal_angle = float(state["goal_angle"])
+    env.randomization_scale = float(state["randomization_scale"])
+    env.divergences = int(state["divergences"])
+
+
+def _name(memory: str, key: str | tuple[str, ...]) -> str:
+    return ".".join((memory, key) if isinstance(key, str) else (memory, *key))
+
+
+def _flatten(memory: str, tensors) -> dict[str, Tensor]:
+    return {_name(memory, key): value.clone() for key, value in tensors.items(True, True)}
