@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from pytorch_lightning import LightningModule
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torch import distributed as dist
@@ -19,9 +20,17 @@ from dactyl_tl.learning.config import PPOConfig
 from dactyl_tl.learning.loss import PPOLoss
 from dactyl_tl.learning.rollout import evaluate, split_chunks, with_states, zero_states
 from dactyl_tl.models import IS_INIT, Actor, Critic
+from dactyl_tl.models.description import CHECKPOINT_ENTRY, describe
 
 SIMULATION = "simulation"
 """Optional key, int64 ``[N, T]``: which simulation a row of the rollout comes from."""
+
+
+LEARNED = (POLICY, PRIVILEGED, "action", "action_log_prob", IS_INIT, "advantage", "value_target")
+"""What the loss reads of a frame, besides recurrent states."""
+
+
+LOSS_TERMS = ("loss_objective", "loss_entropy", "loss_critic")
 
 
 class PPOModule(LightningModule):
@@ -117,16 +126,16 @@ class PPOModule(LightningModule):
             "action_log_prob",
             IS_INIT,
             *self.actor.state_keys,
-            *([SIMULATION] if SIMULATION in rollout.keys() else []),
+            *([] if rollout.get(SIMULATION, None) is None else [SIMULATION]),
             *(("next", *((key,) if isinstance(key, str) else key)) for key in next_keys),
         )
 
     def _prepare(self, rollout: TensorDictBase) -> tuple[TensorDictBase, TensorDictBase, dict[str, Tensor]]:
         """Chunks ``[B, chunk]``, the states ``[B]`` they start from, and statistics of the returns."""
         chunk = self.config.chunk
-        simulations = self._simulations(rollout)
-        valuation = evaluate(self.critic, rollout, self._critic_states[simulations], chunk)
-        self._critic_states[simulations] = valuation.last_state
+        carried, simulations = self._carried_states(rollout)
+        valuation = evaluate(self.critic, rollout, carried[simulations], chunk)
+        carried[simulations] = valuation.last_state
 
         rollout = rollout.copy()
         rollout["state_value"] = valuation.value
@@ -155,24 +164,25 @@ class PPOModule(LightningModule):
         chunks, starts = split_chunks(learned, self.actor.state_keys, chunk)
         return chunks, starts.update(valuation.chunk_states.flatten(0, 1)), metrics
 
-    def _simulations(self, rollout: TensorDictBase) -> Tensor:
-        """Rows ``[N]`` of the carried states that belong to the rollout; there are at least as many."""
-        if SIMULATION in rollout.keys():
-            rows = rollout[SIMULATION].reshape(*rollout.shape)[:, 0]
-        else:
+    def _carried_states(self, rollout: TensorDictBase) -> tuple[TensorDictBase, Tensor]:
+        """The value network's states of all simulations so far, and the rollout's rows ``[N]`` in them."""
+        labels = rollout.get(SIMULATION, None)
+        if labels is None:
             rows = torch.arange(len(rollout), device=self.device)
+        else:
+            rows = labels.reshape(rollout.shape)[:, 0]
         needed = int(rows.max()) + 1
         carried = self._critic_states
         if carried is None or len(carried) < needed:
             grown = zero_states(self.critic.state_keys, self.critic.config.lstm, needed, self.device)
             if carried is not None:
                 grown[: len(carried)] = carried
-            self._critic_states = grown
-        return rows
+            self._critic_states = carried = grown
+        return carried, rows
 
     def _update(self, chunks: TensorDictBase, starts: TensorDictBase) -> dict[str, Tensor]:
         """All passes over the rollout; the mean of each minibatch's metrics, the divergence of the last."""
-        optimizer = self.optimizers()
+        optimizer = self._optimizer()
         history: list[dict[str, Tensor]] = []
         for epoch in range(self.config.epochs):
             first = len(history)
@@ -211,6 +221,11 @@ class PPOModule(LightningModule):
         for network, keys in ((self.actor, policy_keys()), (self.critic, privileged_keys())):
             network.normalizer.update(torch.cat([rollout[key] for key in keys], -1))
 
+    def _optimizer(self) -> LightningOptimizer:
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)  # configure_optimizers returns one
+        return optimizer
+
     def _set_schedules(self) -> dict[str, Tensor]:
         """Put the scheduled values in force for this rollout and name them for the log."""
         frames = int(self.frames)
@@ -218,7 +233,7 @@ class PPOModule(LightningModule):
         self.loss.entropy_coeff.fill_(entropy_coefficient)
         self.loss.clip_epsilon.fill_(self.config.clip)
         learning_rate = 0.0
-        for group in self.optimizers().param_groups:
+        for group in self._optimizer().optimizer.param_groups:
             group["lr"] = learning_rate = self.config.learning_rate_at(frames, group["lr"])
         return {
             "learning_rate": torch.tensor(learning_rate),
@@ -228,7 +243,7 @@ class PPOModule(LightningModule):
     def _adapt_learning_rate(self, kl: Tensor) -> None:
         if self.config.learning_rate_schedule != "kl":
             return
-        for group in self.optimizers().param_groups:
+        for group in self._optimizer().optimizer.param_groups:
             group["lr"] = self.config.learning_rate_after(float(kl), group["lr"])
 
     def _log(self, metrics: dict[str, Tensor]) -> None:
@@ -239,7 +254,8 @@ class PPOModule(LightningModule):
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the value network's carried states, those of every rank ``[ranks, simulations]``."""
+        """Add what describes the policy, and the carried states of every rank ``[ranks, simulations]``."""
+        checkpoint[CHECKPOINT_ENTRY] = describe(self.actor.config)
         if self._critic_states is None:
             return
         carried = {key: value.contiguous() for key, value in self._critic_states.items()}

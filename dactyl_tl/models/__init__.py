@@ -1,6 +1,7 @@
 """Policy and value networks, and the running normalisation inside them."""
 
 from dactyl_tl.models.config import NetworkConfig
+from dactyl_tl.models.deployed import DeployedPolicy
 from dactyl_tl.models.distributions import MultiCategorical
 from dactyl_tl.models.networks import (
     IS_INIT,
@@ -19,6 +20,7 @@ __all__ = [
     "VALUE_STATE",
     "Actor",
     "Critic",
+    "DeployedPolicy",
     "MultiCategorical",
     "NetworkConfig",
     "ObservationNormalizer",

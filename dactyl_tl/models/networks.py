@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
-from tensordict.nn import InteractionType, TensorDictModule, TensorDictModuleBase, TensorDictSequential
+from tensordict.nn import (
+    InteractionType,
+    ProbabilisticTensorDictModule,
+    ProbabilisticTensorDictSequential,
+    TensorDictModule,
+    TensorDictModuleBase,
+    TensorDictSequential,
+)
 from torch import Tensor, nn
-from torchrl.modules import LSTMModule, ProbabilisticActor
+from torchrl.modules import LSTMModule
 
 from dactyl_tl.contract import (
     NUM_ACTUATORS,
@@ -75,63 +83,71 @@ class ValueHead(nn.Linear):
         return self.normalizer.denormalize(super().forward(features))
 
 
-class Actor(ProbabilisticActor):
+class Actor(ProbabilisticTensorDictSequential):
     """The policy: ``("policy", ...)`` observations to ``action`` and ``action_log_prob``.
 
-    Reads also, if recurrent, the state :data:`POLICY_STATE` and :data:`IS_INIT`, and writes the
-    state after the step under ``("next", ...)``. One step at a time by default; within
-    ``torchrl.modules.set_recurrent_mode(True)`` a tensordict ``[B, T]`` is a batch of sequences that
-    start from the state stored at their first step.
+    ``action`` is int64 ``[..., actuators]``, ``action_log_prob`` one float per frame. A recurrent
+    policy also reads the state :data:`POLICY_STATE` and :data:`IS_INIT`, and writes the state after
+    the step under ``("next", ...)``. It takes one step at a time, ``[N]``; within
+    ``torchrl.modules.set_recurrent_mode(True)``, ``[B, T]`` are sequences that start from the state
+    stored at their first step.
+
+    Attributes:
+        config: the network's sizes.
+        state_keys: keys of the recurrent state; none for a feed-forward policy.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
-        state_keys = POLICY_STATE if config.policy == "lstm" else ()
-        torso = _torso(config.policy, policy_keys(), POLICY_STATE, "_policy", config)
         head = TensorDictModule(PolicyHead(config.lstm), in_keys=["_policy"], out_keys=["logits"])
-        super().__init__(
-            TensorDictSequential(*torso, head),
+        sample = ProbabilisticTensorDictModule(
             in_keys=["logits"],
             out_keys=["action"],
             distribution_class=MultiCategorical,
+            default_interaction_type=InteractionType.RANDOM,
             return_log_prob=True,
             log_prob_key="action_log_prob",
-            default_interaction_type=InteractionType.RANDOM,
         )
+        torso = _torso(config.policy, policy_keys(), POLICY_STATE, "_policy", config)
+        super().__init__(OrderedDict(**torso, head=head, sample=sample))
         self.config = config
-        self.state_keys: tuple[str, ...] = state_keys
+        self.state_keys: tuple[str, ...] = POLICY_STATE if config.policy == "lstm" else ()
         # The hidden layers stay out of what collectors store and send.
-        self.select_out_keys("action", "action_log_prob", *(("next", key) for key in state_keys))
+        self.select_out_keys("action", "action_log_prob", *(("next", key) for key in self.state_keys))
 
     @property
     def normalizer(self) -> ObservationNormalizer:
         """Running statistics of the policy's inputs, concatenated in contract order."""
-        return next(m for m in self.modules() if isinstance(m, ObservationNormalizer))
+        return self.module.encoder.module.normalizer
 
 
 class Critic(TensorDictSequential):
-    """The value network: ``("privileged", ...)`` observations to ``state_value`` ``[..., 1]`` in units of reward.
+    """The value network: ``("privileged", ...)`` observations to ``state_value``.
 
-    Recurrent as :class:`Actor` is, with the state :data:`VALUE_STATE`.
+    ``state_value`` is ``[..., 1]`` in units of reward. Recurrent as :class:`Actor` is, with the
+    state :data:`VALUE_STATE`.
+
+    Attributes:
+        config: the network's sizes.
+        state_keys: keys of the recurrent state; none for a feed-forward value network.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
-        state_keys = VALUE_STATE if config.value == "lstm" else ()
-        torso = _torso(config.value, privileged_keys(), VALUE_STATE, "_value", config)
         head = TensorDictModule(ValueHead(config.lstm), in_keys=["_value"], out_keys=["state_value"])
-        super().__init__(*torso, head)
+        torso = _torso(config.value, privileged_keys(), VALUE_STATE, "_value", config)
+        super().__init__(OrderedDict(**torso, head=head))
         self.config = config
-        self.state_keys: tuple[str, ...] = state_keys
-        self.select_out_keys("state_value", *(("next", key) for key in state_keys))
+        self.state_keys: tuple[str, ...] = VALUE_STATE if config.value == "lstm" else ()
+        self.select_out_keys("state_value", *(("next", key) for key in self.state_keys))
 
     @property
     def normalizer(self) -> ObservationNormalizer:
         """Running statistics of the value network's inputs, concatenated in contract order."""
-        return next(m for m in self.modules() if isinstance(m, ObservationNormalizer))
+        return self.module.encoder.module.normalizer
 
     @property
     def value_normalizer(self) -> ValueNormalizer:
         """Running statistics of the value targets."""
-        return next(m for m in self.modules() if isinstance(m, ValueNormalizer))
+        return self.module.head.module.normalizer
 
 
 def build_actor(config: NetworkConfig) -> Actor:
@@ -150,7 +166,7 @@ def _torso(
     state_keys: tuple[str, str],
     out_key: str,
     config: NetworkConfig,
-) -> list[TensorDictModuleBase]:
+) -> dict[str, TensorDictModuleBase]:
     """Everything but the head: inputs to ``out_key`` ``[..., lstm]``."""
     hidden = f"{out_key}_dense"
     encoder = Encoder(sum(OBSERVATION_SIZES[name] for _, name in in_keys), config)
@@ -165,7 +181,10 @@ def _torso(
     else:
         layer = nn.Sequential(_dense(config.dense, config.lstm), nn.ReLU())
         memory = TensorDictModule(layer, in_keys=[hidden], out_keys=[out_key])
-    return [TensorDictModule(encoder, in_keys=list(in_keys), out_keys=[hidden]), memory]
+    return {
+        "encoder": TensorDictModule(encoder, in_keys=list(in_keys), out_keys=[hidden]),
+        "memory": memory,
+    }
 
 
 def _dense(inputs: int, outputs: int) -> nn.Linear:
@@ -184,5 +203,7 @@ def _lstm(inputs: int, units: int) -> nn.LSTM:
                 nn.init.orthogonal_(gate)
         else:
             nn.init.zeros_(parameter)
-    nn.init.ones_(lstm.bias_ih_l0.detach()[units : 2 * units])  # gate order: input, forget, cell, output
+        if name == "bias_ih_l0":
+            # Gates in the order input, forget, cell, output.
+            nn.init.ones_(parameter.detach()[units : 2 * units])
     return lstm

@@ -53,8 +53,9 @@ class RunningStatistics(nn.Module):
         if not mean.isfinite().all():
             bad = (~mean.isfinite()).nonzero().flatten().tolist()
             raise ValueError(f"data for the running statistics is not finite in coordinates {bad}")
-        for count, mean, m2 in _of_all_ranks(len(data), mean, (data - mean).square().sum(0)):
-            self._merge(count, mean, m2)
+        m2 = (data - mean).square().sum(0)
+        for summary in _of_all_ranks(len(data), mean, m2):
+            self._merge(*summary)
 
     def _merge(self, count: Tensor, mean: Tensor, m2: Tensor) -> None:
         total = self.count + count

@@ -10,8 +10,15 @@ from tensordict import TensorDict, TensorDictBase
 from torchrl.data import Bounded, Categorical, Composite, Unbounded
 from torchrl.envs import EnvBase
 
-from dactyl_tl.contract import NUM_ACTUATORS, NUM_BINS, OBSERVATION_SIZES, POLICY, POLICY_INPUTS, PRIVILEGED
-from dactyl_tl.contract import PRIVILEGED_INPUTS
+from dactyl_tl.contract import (
+    NUM_ACTUATORS,
+    NUM_BINS,
+    OBSERVATION_SIZES,
+    POLICY,
+    POLICY_INPUTS,
+    PRIVILEGED,
+    PRIVILEGED_INPUTS,
+)
 
 
 class CueEnv(EnvBase):
@@ -45,7 +52,7 @@ class CueEnv(EnvBase):
 
     def _reset(self, tensordict: TensorDictBase | None = None, **kwargs) -> TensorDictBase:
         reset = torch.ones(self.num_envs, dtype=torch.bool)
-        if tensordict is not None and "_reset" in tensordict.keys():
+        if tensordict is not None and tensordict.get("_reset", None) is not None:
             reset = tensordict["_reset"].reshape(-1)
         cue = torch.randint(0, 2, (self.num_envs,), generator=self.generator) * 2.0 - 1.0
         self.cue = torch.where(reset, cue, self.cue)

@@ -1,0 +1,29 @@
+"""What a file must state about a policy, so that it is never used for what it was not trained for."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from dactyl_tl import contract
+from dactyl_tl.models.config import NetworkConfig
+
+CHECKPOINT_ENTRY = "dactyl_tl"
+"""Entry of a training checkpoint that holds :func:`describe` of its policy."""
+
+
+def contract_description() -> dict[str, Any]:
+    """What a policy and a hand must agree on, as it stands in a bundle."""
+    return {
+        "contract_version": contract.CONTRACT_VERSION,
+        "control_period": contract.CONTROL_PERIOD,
+        "joints": list(contract.JOINTS),
+        "actuators": list(contract.ACTUATORS),
+        "bins": contract.NUM_BINS,
+        "policy_inputs": {name: contract.OBSERVATION_SIZES[name] for name in contract.POLICY_INPUTS},
+    }
+
+
+def describe(config: NetworkConfig) -> dict[str, Any]:
+    """The contract a policy was trained under and the network's sizes, in JSON types."""
+    return {**contract_description(), "network": asdict(config)}
