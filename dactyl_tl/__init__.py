@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dactyl_tl.registration import register_environments
+
 if TYPE_CHECKING:
     from dactyl_tl.checkpoint import load_policy
     from dactyl_tl.envs import make_env
@@ -26,3 +28,6 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     return getattr(importlib.import_module(_SOURCES[name]), name)
+
+
+register_environments()

@@ -19,7 +19,11 @@ LAYERS = (
     "learning",
     "checkpoint",
     "evaluation",
+    "configuration",
+    "metrics",
+    "restoring",
     "training",
+    "registration",
 )
 """Parts of dactyl_tl; each imports itself and what stands before it."""
 
