@@ -1,0 +1,1 @@
+"""Trials of policies in any world that observes and acts, and what came of them."""

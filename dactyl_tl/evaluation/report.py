@@ -1,0 +1,160 @@
+"""What came of the trials, as a table beside the paper's, as JSON and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from dactyl_tl.contract import CONTRACT_VERSION
+from dactyl_tl.evaluation.comparison import Comparison
+from dactyl_tl.evaluation.paper import PaperRow
+from dactyl_tl.evaluation.protocol import Ending
+from dactyl_tl.evaluation.statistics import CONFIDENCE
+from dactyl_tl.evaluation.trials import TrialResults
+
+CSV_COLUMNS = ("policy", "index", "seed", "slot", "successes", "ending", "seconds", "goal_seconds")
+
+
+def results_table(results: Sequence[TrialResults], paper: Sequence[PaperRow] = ()) -> RenderableType:
+    """Table 3's row of each policy, the paper's rows below, and every trial, for a terminal.
+
+    Args:
+        results: One for each policy; not empty.
+        paper: Rows to print beside them.
+    """
+    limits = results[0].limits
+    table = Table(title=_title(results[0]), title_style="bold", title_justify="left", caption_justify="left")
+    table.add_column("consecutive rotations")
+    for column in (
+        "mean ± std", f"{CONFIDENCE:.0%} interval\nof the mean", "median", "rotations\nper minute",
+        f"{limits.rotations}\nreached", "dropped", "timed\nout", "diverged",
+    ):  # fmt: skip
+        table.add_column(column, justify="right")
+    for result in results:
+        summary, endings = result.summary(), result.endings
+        table.add_row(
+            Text(result.policy, style="bold"),
+            f"{summary.mean.estimate:.2f} ± {summary.std:.2f}",
+            f"{summary.mean.low:.2f} to {summary.mean.high:.2f}",
+            f"{summary.median:g}",
+            f"{result.rotations_per_minute:.2f}",
+            *(str(endings[why]) for why in _ENDING_COLUMNS),
+        )
+    for number, row in enumerate(paper):
+        if number == 0:
+            table.add_section()
+        name = f"paper, {row.world}: {row.label}, {row.count} trials"
+        table.add_row(
+            name, f"{row.mean:.1f} ± {row.std:.1f}", "", f"{row.median:g}", *[""] * 5, style="dim"
+        )
+    return Group(table, *(_sorted_trials(result.policy, result.summary().trials) for result in results))
+
+
+def comparison_table(comparisons: Sequence[Comparison]) -> RenderableType:
+    """Paired differences between policies, for a terminal."""
+    table = Table(title="the same trials, compared", title_style="bold", title_justify="left")
+    table.add_column("policies")
+    for column in (
+        "mean difference", f"paired\n{CONFIDENCE:.0%} interval", "wins / ties / losses", "intervals\napart",
+    ):  # fmt: skip
+        table.add_column(column, justify="right")
+    for comparison in comparisons:
+        difference = comparison.difference
+        table.add_row(
+            f"{comparison.first} − {comparison.second}",
+            f"{difference.estimate:+.2f}",
+            f"{difference.low:+.2f} to {difference.high:+.2f}",
+            f"{comparison.wins} / {comparison.ties} / {comparison.losses}",
+            "yes" if comparison.apart else "no",
+        )
+    return table
+
+
+def write_json(
+    path: Path,
+    results: Sequence[TrialResults],
+    comparisons: Sequence[Comparison] = (),
+    paper: Sequence[PaperRow] = (),
+) -> None:
+    """Write everything: each trial, the summaries, the comparisons, the paper's rows."""
+    document = {
+        "contract_version": CONTRACT_VERSION,
+        "policies": [result.to_dict() | {"summary": _summary(result)} for result in results],
+        "comparisons": [asdict(comparison) for comparison in comparisons],
+        "paper": [asdict(row) for row in paper],
+    }
+    path.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def read_json(path: Path) -> list[TrialResults]:
+    """Read the results that :func:`write_json` wrote.
+
+    Raises:
+        ValueError: The file is of another contract version.
+    """
+    document = json.loads(path.read_text())
+    version = document.get("contract_version")
+    if version != CONTRACT_VERSION:
+        raise ValueError(f"{path} has contract version {version}, this is version {CONTRACT_VERSION}")
+    return [TrialResults.from_dict(entry) for entry in document["policies"]]
+
+
+def write_csv(path: Path, results: Iterable[TrialResults]) -> None:
+    """Write one line a trial; columns :data:`CSV_COLUMNS`, times in seconds, goals' separated by spaces."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(CSV_COLUMNS)
+        for result in results:
+            for trial in result.trials:
+                goals = " ".join(f"{seconds:.2f}" for seconds in trial.goal_seconds)
+                writer.writerow(
+                    (result.policy, trial.index, trial.seed, trial.slot, trial.successes, trial.ending,
+                     f"{trial.seconds:.2f}", goals)
+                )  # fmt: skip
+
+
+def describe_settings(result: TrialResults) -> list[str]:
+    """Task and randomization in words, as far as they are known."""
+    settings = result.settings
+    words = [str(settings["task"])] if "task" in settings else []
+    if "randomization" in settings:
+        words.append(f"randomization {settings['randomization']}")
+    return words
+
+
+_ENDING_COLUMNS = (Ending.COMPLETED, Ending.DROPPED, Ending.TIMEOUT, Ending.DIVERGED)
+
+
+def _title(result: TrialResults) -> str:
+    limits = f"{result.limits.rotations} rotations, {result.limits.timeout:g} s a goal"
+    return ", ".join([f"{len(result.trials)} trials", *describe_settings(result), limits, f"seed {result.seed}"])
+
+
+def _sorted_trials(name: str, trials: Sequence[int]) -> Text:
+    runs = [(value, len(list(group))) for value, group in groupby(trials)]
+    listed = "  ".join(f"{value}" if count == 1 else f"{value}×{count}" for value, count in runs)
+    return Text.assemble((f"{name}: ", "bold"), listed)
+
+
+def _summary(result: TrialResults) -> dict[str, Any]:
+    summary = result.summary()
+    return {
+        "count": summary.count,
+        "mean": summary.mean.estimate,
+        "mean_interval": [summary.mean.low, summary.mean.high],
+        "confidence": CONFIDENCE,
+        "std": summary.std,
+        "median": summary.median,
+        "rotations_per_minute": result.rotations_per_minute,
+        "endings": {str(ending): count for ending, count in result.endings.items()},
+        "sorted": list(summary.trials),
+    }

@@ -1,0 +1,127 @@
+"""Worlds in which trials run: something that observes and acts.
+
+The trial runner knows only :class:`World`; it cannot tell simulation from the hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
+from torchrl.envs import EnvBase
+
+from dactyl_tl.contract import CONTROL_PERIOD, policy_keys
+from dactyl_tl.envs import make_env
+from dactyl_tl.evaluation.protocol import Events, Limits
+
+_GRACE = 2 * CONTROL_PERIOD
+"""Seconds by which a simulated goal outlives the protocol's limit, so that the referee ends every trial
+and rounding of the simulation's own clock never does."""
+
+
+class World(Protocol):
+    """N trials side by side, one control step (80 ms) at a time.
+
+    The physical hand is a world with one trial; :meth:`begin` may then wait for an operator.
+    """
+
+    @property
+    def num_trials(self) -> int:
+        """N, trials that run side by side."""
+
+    def begin(self, seed: int) -> None:
+        """Start N new trials. The same seed gives the same trials, whatever policy acts in them."""
+
+    def observe(self) -> TensorDictBase:
+        """What the policy may see now.
+
+        Returns:
+            Entries ``contract.policy_keys()`` and ``is_init`` (bool, (N, 1), true on a trial's first
+            observation), batch size [N].
+        """
+
+    def act(self, action: Tensor) -> Events:
+        """Apply an action for one control step.
+
+        Args:
+            action: Bin of each actuator, int64, shape (N, 20).
+        """
+
+
+class SimulatedWorld:
+    """Trials in a batched environment. Simulations whose trial has ended stay frozen.
+
+    Args:
+        env: Environment of batch size [N] whose own limits are wider than the protocol's; see
+            :func:`simulated_world`, which builds one.
+    """
+
+    def __init__(self, env: EnvBase) -> None:
+        self.env = env
+        self._now: TensorDictBase | None = None
+
+    @property
+    def num_trials(self) -> int:
+        """N, simulations in the environment."""
+        return self.env.batch_size[0]
+
+    def begin(self, seed: int) -> None:
+        """Draw N new trials from ``seed``: initial states, randomizations, goals, noise."""
+        self.env.set_seed(seed)
+        self._now = self.env.reset()
+        self._now["is_init"] = torch.ones(self.num_trials, 1, dtype=torch.bool, device=self.env.device)
+
+    def observe(self) -> TensorDict:
+        """The policy's inputs; see :class:`World`."""
+        return self._current().select(*policy_keys(), "is_init").clone()
+
+    def act(self, action: Tensor) -> Events:
+        """Step every simulation whose trial goes on; see :class:`World`."""
+        step = self._current().set("action", action.to(self.env.device))
+        after = self.env.step(step)["next"]
+        after["is_init"] = torch.zeros_like(step["is_init"])
+        self._now = after
+        return Events(
+            achieved=after["achieved"].flatten(),
+            dropped=after["dropped"].flatten(),
+            diverged=after["diverged"].flatten(),
+            stopped=after["done"].flatten(),
+            seconds=after["elapsed"].flatten(),
+        )
+
+    def close(self) -> None:
+        """Free the simulations."""
+        self.env.close()
+
+    def _current(self) -> TensorDictBase:
+        if self._now is None:
+            raise RuntimeError("no trial has begun: call begin(seed) before observe() or act()")
+        return self._now
+
+
+def simulated_world(
+    task: str,
+    *,
+    num_trials: int,
+    limits: Limits | None = None,
+    goals: Mapping[str, Any] | None = None,
+    **environment: Any,
+) -> SimulatedWorld:
+    """Build a simulated world whose trials follow the protocol.
+
+    Args:
+        task: Task of :func:`dactyl_tl.make_env`.
+        num_trials: N, trials that run side by side.
+        limits: The protocol's limits; section 6.2's by default.
+        goals: Options of ``GoalConfig`` other than its limits, which follow ``limits``.
+        environment: Further arguments of :func:`dactyl_tl.make_env` (randomization, device, ...).
+
+    Raises:
+        ValueError: If a value is not one of the valid choices, which the message names.
+    """
+    limits = limits or Limits()
+    goals = {**(goals or {}), "timeout": limits.timeout + _GRACE, "maximum": limits.rotations}
+    return SimulatedWorld(make_env(task, num_envs=num_trials, goals=goals, **environment))
