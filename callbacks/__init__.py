@@ -1,0 +1,1 @@
+"""Lightning callbacks of a training run; Hydra builds them from ``conf/callbacks``."""

@@ -1,0 +1,117 @@
+"""Checkpoints that continue exactly: the last one, and the best one by consecutive successes."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
+
+from dactyl_tl.errors import CheckpointError, CollectionError
+from dactyl_tl.restoring import BEST, LAST
+
+
+class Checkpoints(Checkpoint):  # Lightning runs this kind after all other callbacks
+    """Write ``last.ckpt`` now and then and when training ends, and ``best.ckpt`` when it is better.
+
+    Other callbacks that have a method ``on_checkpoint(trainer, module, path)`` are told of every file.
+
+    A worker that was killed takes its simulations along; the checkpoint written then has the learner
+    as it was after the last complete rollout, and the simulations begin new episodes when resumed.
+
+    Args:
+        directory: of the files.
+        minutes: between two checkpoints.
+        monitor: metric that says which is best, the greater the better.
+        episodes: that must have ended before a checkpoint can be the best.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        minutes: float = 2.0,
+        monitor: str = "episode/successes",
+        episodes: int = 50,
+    ) -> None:
+        self.directory = Path(directory)
+        self.monitor = monitor
+        self.best = -math.inf
+        self._period = 60.0 * minutes
+        self._episodes = episodes
+        self._due = math.inf
+        self._loops: dict[str, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to count the minutes."""
+        self._due = time.monotonic() + self._period
+        self._loops = copy.deepcopy(trainer.fit_loop.state_dict())
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the checkpoints that are due."""
+        self._loops = copy.deepcopy(trainer.fit_loop.state_dict())
+        if time.monotonic() < self._due and not trainer.should_stop:
+            return
+        self._due = time.monotonic() + self._period
+        metrics = trainer.callback_metrics
+        value = float(metrics.get(self.monitor, math.nan))
+        better = value > self.best and float(metrics.get("episode/finished", 0)) >= self._episodes
+        if better:
+            self.best = value
+        self._save(trainer, self.directory / LAST)
+        if better:
+            self._copy(trainer, self.directory / LAST, self.directory / BEST)
+        for path in [self.directory / LAST, *([self.directory / BEST] if better else [])]:
+            self._tell(trainer, pl_module, path)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Save the learner if collection failed between two updates; otherwise keep what there is."""
+        if not isinstance(exception, CollectionError):
+            return
+        path = self.directory / LAST
+        self._save(trainer, path, self._loops)
+        self._tell(trainer, pl_module, path)
+
+    def _save(self, trainer: Trainer, path: Path, loops: dict[str, Any] | None = None) -> None:
+        checkpoint = trainer._checkpoint_connector.dump_checkpoint()
+        if loops is not None:
+            checkpoint["loops"]["fit_loop"] = loops
+        partial = path.with_suffix(".partial")
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            trainer.strategy.save_checkpoint(checkpoint, partial)
+            if trainer.is_global_zero:
+                os.replace(partial, path)
+        except (OSError, RuntimeError) as error:
+            partial.unlink(missing_ok=True)
+            raise CheckpointError(f"cannot write the checkpoint {path}: {error}") from error
+
+    def _copy(self, trainer: Trainer, source: Path, target: Path) -> None:
+        if not trainer.is_global_zero:
+            return
+        partial = target.with_suffix(".partial")
+        try:
+            shutil.copyfile(source, partial)
+            os.replace(partial, target)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise CheckpointError(f"cannot write the checkpoint {target}: {error}") from error
+
+    def _tell(self, trainer: Trainer, module: LightningModule, path: Path) -> None:
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            told = getattr(callback, "on_checkpoint", None)
+            if told is not None:
+                told(trainer, module, path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best value so far."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the best value so far."""
+        self.best = state_dict["best"]

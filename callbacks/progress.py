@@ -1,0 +1,141 @@
+"""What a person sees while training runs."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+LINES: dict[str, dict[str, tuple[str, str]]] = {
+    "behaviour": {
+        "episode/successes": ("goals/episode", ".2f"),
+        "episode/drop_rate": ("drops/episode", ".2f"),
+        "episode/seconds": ("episode s", ".1f"),
+        "rollout/goal_distance": ("goal distance", ".2f"),
+    },
+    "reward": {
+        "reward/total": ("a step", ".3f"),
+        "reward/rotation": ("rotation", ".3f"),
+        "reward/success": ("success", ".3f"),
+        "reward/drop": ("drop", ".3f"),
+        "reward/dense": ("dense", ".3f"),
+    },
+    "learning": {
+        "policy/entropy": ("entropy", ".2f"),
+        "policy/kl": ("KL", ".4f"),
+        "policy/clip_fraction": ("clipped", ".2f"),
+        "value/explained_variance": ("explained variance", ".2f"),
+        "learning_rate": ("rate", ".1e"),
+    },
+}
+"""Lines of the display: metric, its name there and its format."""
+
+
+class ProgressDisplay(Callback):
+    """A bar with frames and speed, and the metrics of the latest rollout beneath it.
+
+    Where the output is no terminal, a line now and then instead.
+
+    Args:
+        seconds: between two lines where the output is no terminal.
+    """
+
+    def __init__(self, seconds: float = 30.0) -> None:
+        self._seconds = seconds
+        self._console = Console(highlight=False)
+        self._live: Live | None = None
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=32),
+            TextColumn("{task.fields[share]}"),
+            TextColumn("{task.fields[clock]}"),
+            TextColumn("[bold]{task.fields[frames]}[/] frames"),
+            TextColumn("{task.fields[speed]} frames/s"),
+            console=self._console,
+        )
+        self._task = self._bar.add_task("training", total=1.0, share="", clock="", frames="0", speed="-")
+        self._began = self._last = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the display."""
+        self._began = time.monotonic()
+        self._last = 0.0
+        if trainer.is_global_zero and self._console.is_terminal:
+            self._live = Live(self._view({}), console=self._console, refresh_per_second=4)
+            self._live.start()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the rollout's metrics."""
+        if not trainer.is_global_zero:
+            return
+        metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        if self._live is not None:
+            self._live.update(self._view(metrics, _progress(trainer)))
+        elif time.monotonic() - self._last >= self._seconds or trainer.should_stop:
+            self._last = time.monotonic()
+            self._console.print(self._line(metrics), soft_wrap=True)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Close the display; its last state stays on the screen."""
+        self._close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Close the display."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _view(self, metrics: dict[str, float], progress: float | None = None) -> Table:
+        self._bar.update(
+            self._task,
+            completed=min(progress or 0.0, 1.0),
+            share="" if progress is None else f"{min(progress, 1.0):.0%}",
+            clock=_clock(time.monotonic() - self._began),
+            frames=f"{int(metrics.get('frames', 0)):,}",
+            speed=f"{metrics.get('throughput/frames_per_second', 0.0):,.0f}",
+        )
+        grid = Table.grid(padding=(0, 2))
+        grid.add_row(self._bar)
+        body = Table.grid(padding=(0, 2))
+        for name, fields in LINES.items():
+            body.add_row(
+                f"[dim]{name}[/]",
+                *(f"{label} [bold]{_value(metrics, key, form)}[/]" for key, (label, form) in fields.items()),
+            )
+        grid.add_row(body)
+        return grid
+
+    def _line(self, metrics: dict[str, float]) -> str:
+        parts = [
+            _clock(time.monotonic() - self._began),
+            f"{int(metrics.get('frames', 0)):>10,} frames",
+            f"{metrics.get('throughput/frames_per_second', 0.0):>6,.0f} frames/s",
+        ]
+        for fields in (LINES["behaviour"], LINES["learning"]):
+            parts += [f"{label} {_value(metrics, key, form)}" for key, (label, form) in fields.items()]
+        return "  ".join(parts)
+
+
+def _value(metrics: dict[str, float], key: str, form: str) -> str:
+    return format(metrics[key], form) if key in metrics else "-"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _progress(trainer: Any) -> float | None:
+    for callback in trainer.callbacks:
+        if hasattr(callback, "progress"):
+            return callback.progress
+    return None

@@ -1,0 +1,293 @@
+"""Three ways to collect: in this process, in several processes in step, in several out of step.
+
+All three run :class:`~dactyl_tl.collection.worker.RolloutCollector` and read the same board; they
+differ in who waits for whom.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from tensordict import TensorDictBase
+from tensordict.nn import TensorDictModuleBase
+from torch import multiprocessing as mp
+from torchrl.collectors import MultiAsyncCollector, MultiSyncCollector
+from torchrl.envs import EnvBase
+
+from dactyl_tl.collection.board import Board
+from dactyl_tl.collection.worker import RolloutCollector, follow_parent
+from dactyl_tl.errors import CollectionError
+
+
+@dataclass(frozen=True)
+class CollectionPlan:
+    """What every way of collecting needs to know.
+
+    Attributes:
+        make_env: makes the simulations of the worker with the given number, at most once a process.
+        make_policy: makes acting networks of the learner's architecture.
+        workers: batches of simulations, each in a process of its own unless collected in-process.
+        steps: of each simulation in a rollout, a multiple of ``chunk``.
+        chunk: steps between two recurrent states that are kept.
+        seed: of the sampled actions; worker i samples from ``seed + i``.
+        threads: of torch in a worker.
+    """
+
+    make_env: Callable[[int], EnvBase]
+    make_policy: Callable[[], TensorDictModuleBase]
+    workers: int
+    steps: int
+    chunk: int
+    seed: int
+    threads: int = 1
+
+
+class RolloutSource(ABC):
+    """A running collection. :meth:`close` it, whatever happens."""
+
+    resumable = True
+    """Whether :meth:`snapshots` holds all that decides the next rollouts."""
+
+    def __init__(self, plan: CollectionPlan, policy: TensorDictModuleBase, context: Any) -> None:
+        self.plan = plan
+        self.board = Board(policy, context)
+        self._options = {
+            "board": self.board,
+            "seed": plan.seed,
+            "steps": plan.steps,
+            "chunk": plan.chunk,
+        }
+
+    @abstractmethod
+    def collect(self) -> TensorDictBase:
+        """The next rollout of every worker, [workers * N, chunks].
+
+        Raises:
+            CollectionError: a worker process has ended.
+        """
+
+    @abstractmethod
+    def snapshots(self) -> list[bytes]:
+        """State of every worker, between two rollouts; empty if not resumable."""
+
+    @abstractmethod
+    def restore(self, snapshots: list[bytes]) -> None:
+        """Continue from :meth:`snapshots`."""
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the workers."""
+        return []
+
+    @abstractmethod
+    def close(self) -> None:
+        """End all workers. Can be called twice."""
+
+
+class InProcess(RolloutSource):
+    """All simulations in this process; the learner waits for them and they for the learner."""
+
+    def __init__(self, plan: CollectionPlan, policy: TensorDictModuleBase) -> None:
+        super().__init__(plan, policy, None)
+        self._workers = [
+            RolloutCollector(plan.make_env, policy_factory=plan.make_policy, worker_idx=i, **self._options)
+            for i in range(plan.workers)
+        ]
+        self._rollouts = [iter(worker) for worker in self._workers]
+
+    def collect(self) -> TensorDictBase:
+        """The next rollout of every worker, one after the other."""
+        return torch.cat([next(rollouts) for rollouts in self._rollouts], 0)
+
+    def snapshots(self) -> list[bytes]:
+        """State of every worker."""
+        return [worker.snapshot() for worker in self._workers]
+
+    def restore(self, snapshots: list[bytes]) -> None:
+        """Continue from :meth:`snapshots`."""
+        for worker, snapshot in zip(self._workers, snapshots, strict=True):
+            worker.restore(snapshot)
+
+    def close(self) -> None:
+        """Close the environments."""
+        for worker in self._workers:
+            worker.shutdown(raise_on_error=False)
+
+
+class MultiProcess(RolloutSource):
+    """A process for every worker; each rollout waits for the slowest, all act on the same weights."""
+
+    collector = MultiSyncCollector
+
+    def __init__(self, plan: CollectionPlan, policy: TensorDictModuleBase) -> None:
+        context = mp.get_context("spawn")
+        super().__init__(plan, policy, context)
+        threads = torch.get_num_threads()
+        with _shielded_children():
+            self._pool = self.collector(
+                [plan.make_env] * plan.workers,
+                policy_factory=plan.make_policy,
+                collector_class=partial(RolloutCollector, **self._options),
+                frames_per_batch=plan.workers * plan.steps,  # each worker counts its own simulations
+                total_frames=-1,
+                use_buffers=True,
+                num_threads=threads,
+                num_sub_threads=plan.threads,
+                init_fn=follow_parent,
+                **self._pool_options(),
+            )
+        self._processes = list(self._pool.procs)
+        self._pids = [process.pid for process in self._processes]
+        self._rollouts: Iterator[TensorDictBase] = iter(self._pool)
+        self._closed = False
+
+    def _pool_options(self) -> dict[str, Any]:
+        return {"cat_results": 0}
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the workers."""
+        return list(self._pids)
+
+    def collect(self) -> TensorDictBase:
+        """The next rollout of every worker, made at the same time."""
+        with self._explained():
+            return next(self._rollouts)
+
+    def snapshots(self) -> list[bytes]:
+        """State of every worker."""
+        with self._explained():
+            return self._pool.map_fn("snapshot")
+
+    def restore(self, snapshots: list[bytes]) -> None:
+        """Continue from :meth:`snapshots`."""
+        with self._explained():
+            self._pool.map_fn("restore", [(snapshot,) for snapshot in snapshots])
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn whatever a dead worker causes into one error that says which worker and how it ended."""
+        try:
+            self._check()
+            yield
+        except (RuntimeError, ValueError, OSError, EOFError) as error:
+            # A pipe can break a moment before the process that held it counts as ended.
+            for _ in range(20):
+                self._check(error)
+                time.sleep(0.05)
+            raise
+
+    def _check(self, cause: BaseException | None = None) -> None:
+        for index, pid in enumerate(self._pids):
+            code = _exit_code(self._processes[index], pid)
+            if code is not None:
+                raise CollectionError(
+                    f"worker {index} of {len(self._pids)} (process {pid}) ended with {_ending(code)}"
+                ) from cause
+
+    def close(self) -> None:
+        """Ask the workers to end, then end those that do not."""
+        if self._closed:
+            return
+        self._closed = True
+        threads = torch.get_num_threads()
+        if all(_exit_code(p, pid) is None for p, pid in zip(self._processes, self._pids, strict=True)):
+            self._pool.shutdown(timeout=10, raise_on_error=False)
+        for process, pid in zip(self._processes, self._pids, strict=True):
+            if _exit_code(process, pid) is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ValueError):  # the process object was closed by the pool
+                process.join(5)
+        self._pool.shutdown(timeout=1, raise_on_error=False)
+        torch.set_num_threads(threads)  # the pool changes it
+
+
+class Asynchronous(MultiProcess):
+    """A process for every worker, which goes on acting while the learner learns.
+
+    Rollouts are a version or more old when they arrive; :data:`~dactyl_tl.collection.worker.VERSION`
+    says which. A worker in the middle of a rollout has no state to hand out, so a resumed run starts
+    new episodes.
+    """
+
+    collector = MultiAsyncCollector
+    resumable = False
+
+    def _pool_options(self) -> dict[str, Any]:
+        return {}
+
+    def collect(self) -> TensorDictBase:
+        """The next ``workers`` rollouts, of whichever workers have them ready."""
+        with self._explained():
+            return torch.cat([next(self._rollouts) for _ in range(self.plan.workers)], 0)
+
+    def snapshots(self) -> list[bytes]:
+        """Nothing: workers are in the middle of rollouts."""
+        return []
+
+    def restore(self, snapshots: list[bytes]) -> None:
+        """Nothing to restore."""
+
+
+SOURCES: dict[str, type[RolloutSource]] = {
+    "multiprocess": MultiProcess,
+    "inprocess": InProcess,
+    "asynchronous": Asynchronous,
+}
+"""The ways of collecting by the name that the configuration uses."""
+
+
+def unpack(snapshot: bytes) -> dict[str, Any]:
+    """A worker's snapshot as a dictionary of tensors."""
+    return torch.load(io.BytesIO(snapshot), weights_only=True)
+
+
+def pack(state: dict[str, Any]) -> bytes:
+    """Inverse of :func:`unpack`."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _shielded_children() -> Iterator[None]:
+    """Processes started here never see Ctrl-C or SIGTERM, which a terminal or a batch system sends
+    to all of them at once: the trainer decides when they end, and they end when it does.
+    """
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+
+def _exit_code(process: Any, pid: int) -> int | None:
+    """Exit code of a process, None while it runs; also when the pool has closed the object."""
+    try:
+        return process.exitcode
+    except ValueError:
+        try:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            return 0
+        return os.waitstatus_to_exitcode(status) if ended else None
+
+
+def _ending(code: int) -> str:
+    """Words for an exit code."""
+    if code < 0:
+        name = signal.Signals(-code).name
+        hint = ", often the system's answer to a lack of memory" if name == "SIGKILL" else ""
+        return f"signal {name}{hint}"
+    return f"exit code {code}"

@@ -1,0 +1,174 @@
+"""The LightningDataModule that yields rollouts: one epoch of Lightning's is one rollout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+import torch.distributed
+from pytorch_lightning import LightningDataModule
+from tensordict import TensorDictBase
+from tensordict.nn import TensorDictModuleBase
+from torch.utils.data import DataLoader, IterableDataset
+
+from dactyl_tl.collection.collectors import SOURCES, CollectionPlan, RolloutSource, pack, unpack
+from dactyl_tl.collection.statistics import EpisodeStatistics
+from dactyl_tl.collection.worker import SIMULATION, STATES, STEPS, VERSION
+
+
+class RolloutDataModule(LightningDataModule):
+    """Collects with the learner's present weights and yields TensorDicts [N_total, T].
+
+    Rollouts have the environment's and the policy's entries at every step, the number of the
+    simulation, and the recurrent states where a chunk starts (zero elsewhere).
+
+    Args:
+        plan: environments, networks and sizes.
+        policy: the learner's acting networks, whose parameters change in place.
+        kind: a key of :data:`~dactyl_tl.collection.collectors.SOURCES`.
+        window: episodes that the statistics average over.
+
+    Attributes:
+        frames: environment steps collected so far, over all simulations of all ranks.
+        metrics: of the latest rollout, by the name to log them under.
+    """
+
+    def __init__(
+        self, plan: CollectionPlan, policy: TensorDictModuleBase, kind: str = "multiprocess", window: int = 200
+    ) -> None:
+        super().__init__()
+        self.plan, self.kind = plan, kind
+        self.frames = 0
+        self.metrics: dict[str, float] = {}
+        self.statistics = EpisodeStatistics(window)
+        self._policy = policy
+        self._source: RolloutSource | None = None
+        self._pending_generator: torch.Tensor | None = None
+
+    @property
+    def source(self) -> RolloutSource:
+        """The running collection, started at first use."""
+        if self._source is None:
+            self._source = SOURCES[self.kind](self.plan, self._policy)
+        return self._source
+
+    def setup(self, stage: str) -> None:
+        """Start the workers."""
+        _ = self.source
+
+    def train_dataloader(self) -> DataLoader[TensorDictBase]:
+        """A loader of one rollout an epoch.
+
+        A generator of its own, because a DataLoader draws from torch's global one at every epoch.
+        """
+        return DataLoader(_Rollouts(self), batch_size=None, collate_fn=_same, generator=torch.Generator())
+
+    def collect(self) -> TensorDictBase:
+        """Post the learner's weights and collect a rollout [N_total, T] with them."""
+        if self._pending_generator is not None:
+            torch.set_rng_state(self._pending_generator)
+            self._pending_generator = None
+        self.source.board.post(self._policy)
+        collected = self.source.collect()
+        rollout = as_rollout(collected)
+        self.frames += rollout.numel() * _world_size()
+        age = self.source.board.version - collected[VERSION].double()
+        self.metrics = {
+            **self.statistics.update(rollout),
+            "collection/weights_age": float(age.mean()),
+            "collection/weights_age_max": float(age.max()),
+        }
+        return rollout
+
+    def close(self) -> None:
+        """End the workers, if any were started."""
+        if self._source is not None:
+            self._source.close()
+
+    def teardown(self, stage: str) -> None:
+        """End the workers."""
+        self.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counters, statistics, generators and every worker's simulations; tensors only."""
+        return {**self.light_state(), "ranks": _gather([unpack(s) for s in self.source.snapshots()])}
+
+    def light_state(self) -> dict[str, Any]:
+        """The state without the workers', which is what is left when one of them was killed."""
+        return {
+            "frames": self.frames,
+            "kind": self.kind,
+            "board": self.source.board.state_dict(),
+            "statistics": self.statistics.state_dict(),
+            "generator": torch.get_rng_state(),
+            "ranks": [],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`state_dict`.
+
+        Without the workers' states, or with another number of them, they start new episodes.
+        """
+        self.frames = state["frames"]
+        self.source.board.load_state_dict(state["board"])
+        self.statistics.load_state_dict(state["statistics"])
+        self._pending_generator = state["generator"]
+        ranks = state["ranks"]
+        if len(ranks) == _world_size() and len(ranks[_rank()]) == self.plan.workers and self.source.resumable:
+            self.source.restore([pack(worker) for worker in ranks[_rank()]])
+
+
+class _Rollouts(IterableDataset[TensorDictBase]):
+    """One rollout. With a length, because without one Lightning fetches a batch ahead, and the
+    learner would always be one update behind the data's weights.
+    """
+
+    def __init__(self, module: RolloutDataModule) -> None:
+        self._module = module
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[TensorDictBase]:
+        yield self._module.collect()
+
+
+def as_rollout(collected: TensorDictBase) -> TensorDictBase:
+    """[N, chunks] of chunks of T steps to [N, chunks * T] steps.
+
+    A recurrent state stands at the first step of its chunk, with zeros after it.
+    """
+    rollout = collected[STEPS].flatten(1, 2)
+    n, chunks, steps = collected[STEPS].shape
+    rollout[SIMULATION] = collected[SIMULATION].repeat_interleave(steps, 1)
+    for key, states in collected[STATES].items(True, True):
+        spread = states.new_zeros(n, chunks, steps, *states.shape[2:])
+        spread[:, :, 0] = states
+        rollout.set(key, spread.flatten(1, 2))
+    return rollout
+
+
+def _same(batch: TensorDictBase) -> TensorDictBase:
+    return batch
+
+
+def _distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def _world_size() -> int:
+    return torch.distributed.get_world_size() if _distributed() else 1
+
+
+def _rank() -> int:
+    return torch.distributed.get_rank() if _distributed() else 0
+
+
+def _gather(state: Any) -> list[Any]:
+    """The states of all ranks, because only rank 0 writes a checkpoint."""
+    if not _distributed():
+        return [state]
+    states: list[Any] = [None] * _world_size()
+    torch.distributed.all_gather_object(states, state)
+    return states

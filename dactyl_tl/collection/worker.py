@@ -1,0 +1,176 @@
+"""TorchRL's collector with what one batch of simulations needs to be stopped, moved and continued.
+
+A worker takes weights from the board between rollouts, keeps recurrent states only where a chunk
+starts, samples actions from a generator state of its own, and can hand out and take back
+everything that decides its future.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import parent_process
+from typing import Any
+
+import torch
+from tensordict import TensorDict, TensorDictBase
+from tensordict.nn import TensorDictModuleBase
+from torchrl.collectors import Collector
+from torchrl.envs import Compose, EnvBase, InitTracker, TransformedEnv
+from torchrl.modules.utils import get_primers_from_module
+
+from dactyl_tl.collection.board import Board
+from dactyl_tl.contract import POLICY
+
+STEPS, STATES, VERSION, SIMULATION = "steps", "states", "version", "simulation"
+"""Entries of what a worker collects: [N, chunks, T] transitions and, for each chunk [N, chunks],
+the recurrent states at its start, the version of the weights that acted, and the number of the
+simulation, counted through all workers."""
+
+
+def recurrent_environment(env: EnvBase, policy: TensorDictModuleBase) -> EnvBase:
+    """Add ``is_init`` and zero recurrent states at every reset; nothing else is transformed."""
+    transforms = [InitTracker()]
+    if recurrent_keys(policy):
+        transforms.append(get_primers_from_module(policy, warn=False))
+    return TransformedEnv(env, Compose(*transforms))
+
+
+def recurrent_keys(policy: TensorDictModuleBase) -> list[str]:
+    """Keys of the recurrent states that ``policy`` reads and writes, sorted."""
+    keys = set()
+    for module in policy.modules():
+        if hasattr(module, "make_tensordict_primer"):
+            keys.update(module.make_tensordict_primer().primers.keys(True, True))
+    return sorted(keys)
+
+
+class RolloutCollector(Collector):
+    """One batch of N simulations, stepped by the posted policy for ``steps`` steps a rollout.
+
+    Yields a TensorDict [N, chunks] with :data:`STEPS`, :data:`STATES` and :data:`VERSION`.
+
+    Args:
+        create_env_fn: makes the environment of the worker's number.
+        policy_factory: makes the acting networks; their weights come from ``board``.
+        board: where weights and knobs are posted.
+        seed: of the actions' generator.
+        steps: of a rollout, a multiple of ``chunk``.
+        chunk: steps between two recurrent states that are kept.
+        worker_idx: number of this worker.
+    """
+
+    def __init__(
+        self,
+        create_env_fn: Callable[[int], EnvBase],
+        *,
+        policy_factory: Callable[[], TensorDictModuleBase],
+        board: Board,
+        seed: int,
+        steps: int,
+        chunk: int,
+        worker_idx: int = 0,
+        **options: Any,
+    ) -> None:
+        self._board, self._chunks, self._chunk = board, steps // chunk, chunk
+        self._output: TensorDictBase | None = None
+        self.weights_version = -1
+        self._generator_state = torch.Generator().manual_seed(seed + worker_idx).get_state()
+        with self._own_generator():
+            policy = policy_factory()
+            env = recurrent_environment(create_env_fn(worker_idx), policy)
+            options["frames_per_batch"] = env.batch_size.numel() * chunk
+            options["auto_register_policy_transforms"] = False  # just done, explicitly
+            super().__init__(env, policy_factory=lambda: policy, worker_idx=worker_idx, **options)
+        self._states = recurrent_keys(policy)
+        # Not stored: states after the first step of a chunk, and what only acting needs of the next step.
+        self._dropped = [
+            *self._states,
+            *(("next", key) for key in self._states),
+            ("next", POLICY),
+            ("next", "is_init"),
+            "collector",
+        ]
+        self._applied: dict[str, float] = {}
+
+    @contextmanager
+    def _own_generator(self) -> Iterator[None]:
+        """Let torch's global generator be this worker's, and give it back as it was."""
+        before = torch.get_rng_state()
+        torch.set_rng_state(self._generator_state)
+        try:
+            yield
+        finally:
+            self._generator_state = torch.get_rng_state()
+            torch.set_rng_state(before)
+
+    def rollout(self) -> TensorDictBase:
+        """Take weights and knobs from the board, then step ``chunks`` chunks."""
+        self.weights_version = self._board.read(self.policy)
+        for name, value in self._board.knobs.items():
+            if self._applied.get(name) != value:
+                setattr(self.env.base_env, name, value)
+                self._applied[name] = value
+        with self._own_generator():
+            for index in range(self._chunks):
+                self._keep(index, super().rollout())
+        assert self._output is not None
+        return self._output
+
+    def _keep(self, index: int, chunk: TensorDictBase) -> None:
+        """Write chunk number ``index`` [N, T] into the output; of recurrent states only the first."""
+        states = chunk.select(*self._states)[:, 0]
+        steps = chunk.exclude(*self._dropped)
+        traj_ids = chunk["collector", "traj_ids"][:, 0]
+        if self._output is None:
+            n, chunks = chunk.shape[0], self._chunks
+            simulations = self.worker_idx * n + torch.arange(n)
+            self._output = TensorDict(
+                {
+                    STEPS: steps.unsqueeze(1).expand(n, chunks, chunk.shape[1]).clone(),
+                    STATES: states.unsqueeze(1).expand(n, chunks).clone(),
+                    VERSION: torch.zeros(n, chunks, dtype=torch.int64),
+                    SIMULATION: simulations.unsqueeze(1).expand(n, chunks).clone(),
+                    ("collector", "traj_ids"): traj_ids.unsqueeze(1).expand(n, chunks).clone(),
+                },
+                [n, chunks],
+            )
+        part = self._output[:, index]
+        part[STEPS].update_(steps)
+        part[STATES].update_(states)
+        part[VERSION].fill_(self.weights_version)
+        part["collector", "traj_ids"].copy_(traj_ids)
+
+    def snapshot(self) -> bytes:
+        """Everything that decides the worker's future, tensors only, as ``torch.save`` writes it."""
+        buffer = io.BytesIO()
+        state = {
+            "environment": dict(self.env.base_env.state_dict()),
+            "carrier": self._carrier.clone().to_dict(),
+            "generator": self._generator_state,
+        }
+        torch.save(state, buffer)
+        return buffer.getvalue()
+
+    def restore(self, snapshot: bytes) -> None:
+        """Continue from a :meth:`snapshot` of a worker with the same configuration."""
+        state = torch.load(io.BytesIO(snapshot), weights_only=True)
+        self.env.base_env.load_state_dict(state["environment"])
+        self._carrier.update(TensorDict.from_dict(state["carrier"], batch_size=self._carrier.batch_size))
+        self._generator_state = state["generator"]
+
+
+def follow_parent() -> None:
+    """End this process as soon as the one that started it has ended, however it ended."""
+    parent = parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, name="follow-parent", daemon=True).start()

@@ -1,0 +1,221 @@
+"""From Hydra's configuration to checked settings, before anything is built.
+
+A default stands in the dataclass it belongs to. :func:`register_schemas` offers these defaults to
+Hydra as ``schema/<name>``, so that the files under ``conf/`` hold departures only and unknown keys
+are refused.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+
+from dactyl_tl.envs.config import ActionConfig, GoalConfig, InitialStateConfig, RewardConfig
+from dactyl_tl.errors import ConfigurationError
+from dactyl_tl.learning import PPOConfig
+from dactyl_tl.models import NetworkConfig
+from dactyl_tl.randomization import resolve_randomization
+from dactyl_tl.simulation.engines import ENGINES
+from dactyl_tl.simulation.hand import HANDS
+from dactyl_tl.simulation.scene import TASKS
+
+COLLECTIONS = ("multiprocess", "inprocess", "asynchronous")
+
+
+@dataclass(frozen=True)
+class CollectionConfig:
+    """How experience is collected.
+
+    Args:
+        kind: ``"multiprocess"``: worker processes in step with the learner; ``"inprocess"``: no
+            processes; ``"asynchronous"``: workers go on acting while the learner learns.
+        workers: batches of simulations, each with a process of its own unless in-process.
+        num_envs: simulations of each worker.
+        steps: control steps of each simulation in a rollout, a multiple of ``ppo.chunk``.
+        threads: of the physics and of torch in each worker.
+        learner_threads: of torch in the learner; 0 leaves torch's choice.
+        window: episodes that logged averages are taken over.
+    """
+
+    kind: str = "multiprocess"
+    workers: int = 2
+    num_envs: int = 128
+    steps: int = 20
+    threads: int = 1
+    learner_threads: int = 0
+    window: int = 200
+
+    def __post_init__(self) -> None:
+        if self.kind not in COLLECTIONS:
+            raise ValueError(f"collection.kind is {self.kind!r}; choose from {', '.join(COLLECTIONS)}")
+        for name in ("workers", "num_envs", "steps", "threads", "window"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"collection.{name} is {getattr(self, name)!r}; it must be at least 1")
+        if self.learner_threads < 0:
+            raise ValueError(f"collection.learner_threads is {self.learner_threads!r}; it must be at least 0")
+
+    @property
+    def rollout_frames(self) -> int:
+        """Environment frames of a rollout."""
+        return self.workers * self.num_envs * self.steps
+
+
+SCHEMAS: dict[str, type] = {
+    "collection": CollectionConfig,
+    "network": NetworkConfig,
+    "ppo": PPOConfig,
+    "goals": GoalConfig,
+    "reward": RewardConfig,
+    "actions": ActionConfig,
+    "initial_states": InitialStateConfig,
+}
+"""Sections of the configuration that a dataclass defines."""
+
+ENVIRONMENT_SECTIONS = ("goals", "reward", "actions", "initial_states")
+
+Section = TypeVar("Section")
+
+
+def register_schemas() -> None:
+    """Offer the dataclasses' defaults to Hydra; call before ``hydra.main`` or ``compose``."""
+    store = ConfigStore.instance()
+    for name, section in SCHEMAS.items():
+        defaults = {
+            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(section()).items()
+        }
+        store.store(group="schema", name=name, node=defaults)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a training run is, checked.
+
+    Attributes:
+        environment: keyword arguments of :func:`dactyl_tl.make_env`, and ``_target_``.
+        minutes: wall-clock limit of the training itself, or None.
+        frames: limit in environment frames, or None.
+    """
+
+    seed: int
+    environment: dict[str, Any]
+    network: NetworkConfig
+    ppo: PPOConfig
+    collection: CollectionConfig
+    minutes: float | None
+    frames: int | None
+
+
+def check(cfg: DictConfig) -> Settings:
+    """Check every setting against its dataclass and against the others.
+
+    Raises:
+        ConfigurationError: with the name, the value and the choices.
+    """
+    environment = OmegaConf.to_container(cfg.environment, resolve=True)
+    assert isinstance(environment, dict)
+    try:
+        for name in ENVIRONMENT_SECTIONS:
+            build(SCHEMAS[name], environment.get(name) or {}, f"environment.{name}")
+        resolve_randomization(environment["randomization"])
+        _check_names(environment)
+        settings = Settings(
+            seed=number(cfg.seed, "seed", low=0, whole=True),
+            environment={str(key): value for key, value in environment.items()},
+            network=build(NetworkConfig, cfg.network, "network"),
+            ppo=build(PPOConfig, cfg.ppo, "ppo"),
+            collection=build(CollectionConfig, cfg.collection, "collection"),
+            minutes=None if cfg.minutes is None else number(cfg.minutes, "minutes", low=0.0),
+            frames=None if cfg.frames is None else number(cfg.frames, "frames", low=1, whole=True),
+        )
+    except ConfigurationError:
+        raise
+    except ValueError as error:  # raised by a dataclass that refuses a value
+        raise ConfigurationError(str(error)) from error
+    _check_sizes(settings)
+    return settings
+
+
+def build(section: type[Section], values: Any, name: str) -> Section:
+    """A ``section`` dataclass from a mapping of its fields.
+
+    Raises:
+        ConfigurationError: an unknown field or a value of the wrong type.
+        ValueError: a value that the dataclass refuses.
+    """
+    if isinstance(values, DictConfig):
+        values = OmegaConf.to_container(values, resolve=True)
+    hints = get_type_hints(section)
+    known = [field.name for field in fields(section)]  # type: ignore[arg-type]
+    settings = {}
+    for key, value in values.items():
+        if key not in known:
+            raise ConfigurationError(f"unknown setting {name}.{key}; choose from {', '.join(known)}")
+        settings[key] = _converted(value, hints[key], f"{name}.{key}")
+    return section(**settings)
+
+
+def number(value: Any, name: str, low: float = -math.inf, whole: bool = False) -> Any:
+    """``value`` if it is a number of at least ``low``, whole where asked."""
+    _converted(value, int if whole else float, name)
+    if value < low:
+        raise ConfigurationError(f"{name} is {value!r}; it must be at least {low}")
+    return value
+
+
+def _converted(value: Any, hint: Any, name: str) -> Any:
+    """``value`` as the type ``hint`` of a field; no guessing beyond whole numbers for floats."""
+    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    for option in options:
+        if option is type(None) and value is None:
+            return None
+        if get_origin(option) is tuple and isinstance(value, (list, tuple)):
+            parts = get_args(option)
+            if len(parts) == len(value):
+                return tuple(_converted(v, part, name) for v, part in zip(value, parts, strict=True))
+        if option is bool and isinstance(value, bool):
+            return value
+        if option is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+        if option is int and isinstance(value, int) and not isinstance(value, bool):
+            return value
+        if option is str and isinstance(value, str):
+            return value
+    expected = " or ".join(_WORDS.get(option, "a list of numbers") for option in options)
+    raise ConfigurationError(f"{name} is {value!r}; it must be {expected}")
+
+
+_WORDS = {
+    float: "a number",
+    int: "a whole number",
+    bool: "true or false",
+    str: "a word",
+    type(None): "null",
+}
+
+
+def _check_names(environment: Mapping[str, Any]) -> None:
+    for key, choices in (("task", TASKS), ("hand", HANDS), ("engine", ENGINES)):
+        if environment[key] not in choices:
+            raise ConfigurationError(
+                f"environment.{key} is {environment[key]!r}; choose from {', '.join(choices)}"
+            )
+
+
+def _check_sizes(settings: Settings) -> None:
+    """Sizes that have to fit each other."""
+    steps, chunk = settings.collection.steps, settings.ppo.chunk
+    if steps % chunk:
+        raise ConfigurationError(f"collection.steps is {steps}; it must be a multiple of ppo.chunk={chunk}")
+    chunks = settings.collection.rollout_frames // chunk
+    if chunks < settings.ppo.minibatches:
+        raise ConfigurationError(
+            f"ppo.minibatches is {settings.ppo.minibatches}; a rollout of collection.workers="
+            f"{settings.collection.workers} x num_envs={settings.collection.num_envs} x "
+            f"steps={steps} has only {chunks} chunks of {chunk}"
+        )

@@ -1,0 +1,136 @@
+"""The training command: Hydra around :func:`dactyl_tl.training.train`, and plain words at the end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from dactyl_tl.configuration import register_schemas
+from dactyl_tl.errors import ConfigurationError, TrainingError
+from dactyl_tl.restoring import BEST, BUNDLES, CHECKPOINTS, LAST, resolve_checkpoint
+from dactyl_tl.training import TrainingResult, train
+
+UNUSABLE, FAILED = 2, 3
+"""Exit codes: a setting that cannot be used, and training that could not go on."""
+
+
+def config_directory() -> Path:
+    """The Hydra groups: ``conf/`` of a checkout or an editable install, ``dactyl_tl/conf`` of a wheel."""
+    package = Path(__file__).resolve().parent
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parent / "conf"
+
+
+def prepare_hydra() -> None:
+    """Register what the files under ``conf/`` refer to; call before composing a configuration."""
+    register_schemas()
+    OmegaConf.register_new_resolver("run_directory", _run_directory, replace=True)
+
+
+def main() -> None:
+    """Entry point of ``train.py``."""
+    prepare_hydra()
+    # The physics and the collectors bring their own threads; torch's spin while they work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    entry = hydra.main(version_base="1.3", config_path=str(config_directory()), config_name="train")(_run)
+    try:
+        entry()
+    except SystemExit as error:
+        # Hydra reports what it cannot compose itself, and exits with 1.
+        raise SystemExit(UNUSABLE if error.code == 1 else error.code) from None
+
+
+def _run(cfg: DictConfig) -> None:
+    try:
+        if cfg.resume:
+            cfg = resumed_config(cfg, list(HydraConfig.get().overrides.task))
+        _announce(cfg)
+        result = train(cfg)
+    except ConfigurationError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(UNUSABLE) from None
+    except TrainingError as error:
+        run = Path(cfg.output_dir)
+        print(f"error: {error}", file=sys.stderr)
+        if (run / CHECKPOINTS / LAST).exists():
+            print(f"Continue with: python train.py resume={_shown(run)}", file=sys.stderr)
+        raise SystemExit(FAILED) from None
+    _report(result)
+    if result.interrupted is not None:
+        raise SystemExit(128 + result.interrupted)
+
+
+def resumed_config(cfg: DictConfig, overrides: list[str]) -> DictConfig:
+    """The configuration of the run that is resumed, with this command's ``overrides`` on top.
+
+    Raises:
+        ConfigurationError: there is no such run, or an override asks for another group.
+    """
+    checkpoint = resolve_checkpoint(cfg.resume, "resume")
+    run = checkpoint.parent.parent
+    if not (run / "config.yaml").is_file():
+        raise ConfigurationError(f"resume={cfg.resume} has no config.yaml in {run}")
+    saved = OmegaConf.load(run / "config.yaml")
+    assert isinstance(saved, DictConfig)
+    for override in overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        if key == "resume":
+            continue
+        if key in HydraConfig.get().runtime.choices:
+            raise ConfigurationError(f"a resumed run keeps its own {key}; leave out {override}")
+        OmegaConf.update(saved, key, OmegaConf.select(cfg, key))
+    saved.resume, saved.output_dir, saved.policy = str(checkpoint), str(run), None
+    return saved
+
+
+def _run_directory(resume: str | None, name: str) -> str:
+    """Where a run goes: the resumed run's own directory, else a new one by date and experiment."""
+    if resume and str(resume) not in ("None", "null"):
+        path = Path(resume)
+        return str(path if path.is_dir() else path.parent.parent)
+    label = name if name not in ("None", "null") else "train"
+    return f"runs/{datetime.now():%Y-%m-%d_%H-%M-%S}_{label}"
+
+
+def _announce(cfg: DictConfig) -> None:
+    environment, collection, network = cfg.environment, cfg.collection, cfg.network
+    limit = [f"{cfg.minutes:g} min"] if cfg.minutes is not None else []
+    limit += [f"{cfg.frames:,} frames"] if cfg.frames is not None else []
+    print(
+        f"{environment.task}, randomization {environment.randomization}, {network.policy} policy, "
+        f"{collection.workers} x {collection.num_envs} simulations ({collection.kind}), "
+        f"{' or '.join(limit) or 'until Ctrl-C'}\nrun directory: {_shown(Path(cfg.output_dir))}",
+        flush=True,
+    )
+
+
+def _report(result: TrainingResult) -> None:
+    run = _shown(result.run)
+    if result.interrupted is not None:
+        print(f"Stopped by {result.interrupted.name} after a complete rollout.")
+    print(f"{result.frames:,} frames, {result.seconds / 60:.1f} min")
+    bundle = "best" if (result.run / CHECKPOINTS / BEST).exists() else "last"
+    files = {
+        "checkpoint": result.checkpoint and Path(run) / CHECKPOINTS / result.checkpoint.name,
+        "bundle": Path(run) / BUNDLES / bundle if (result.run / BUNDLES / bundle).exists() else None,
+        "curves": Path(run) / "curves.png" if (result.run / "curves.png").exists() else None,
+        "metrics": Path(run) / "metrics.csv" if (result.run / "metrics.csv").exists() else None,
+    }
+    for name, path in files.items():
+        if path is not None:
+            print(f"  {name:<11}{path}")
+    if files["bundle"] is not None:
+        print(f"  evaluate   python evaluate.py policy={files['bundle']}")
+    if files["checkpoint"] is not None:
+        print(f"  continue   python train.py resume={run}")
+
+
+def _shown(path: Path) -> str:
+    """``path`` as one would type it here."""
+    return os.path.relpath(path) if path.resolve().is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,266 @@
+"""Training as a function of a configuration: :func:`train`.
+
+The command is ``train.py``; tests and notebooks call :func:`train` with a composed configuration.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import signal
+import tempfile
+import threading
+import time
+import types
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.loggers import Logger
+from torchrl.envs import EnvBase
+
+from dactyl_tl.collection import CollectionPlan, RolloutDataModule
+from dactyl_tl.configuration import Settings, check
+from dactyl_tl.errors import ConfigurationError
+from dactyl_tl.learning import PPOModule
+from dactyl_tl.models import build_actor, build_critic
+from dactyl_tl.restoring import CHECKPOINTS, LAST, load_weights, resolve_checkpoint
+
+FREE_SPACE = 8
+"""A run needs this many times the networks' size on disk: two checkpoints with Adam's two moments,
+one of them twice while it is replaced, and bundles."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training run left behind.
+
+    Attributes:
+        run: directory of the run.
+        checkpoint: to resume from, if one was written.
+        frames: environment frames in total, earlier sessions of a resumed run included.
+        seconds: wall-clock time of this session's training.
+        metrics: last values of all metrics.
+        interrupted: the signal that ended it early, or None.
+    """
+
+    run: Path
+    checkpoint: Path | None
+    frames: int
+    seconds: float
+    metrics: dict[str, float]
+    interrupted: signal.Signals | None
+
+
+def train(cfg: DictConfig) -> TrainingResult:
+    """Train as ``conf/train.yaml`` and its groups describe.
+
+    Raises:
+        ConfigurationError: a setting, path or name cannot be used; no worker was started.
+        TrainingError: a worker process was killed, or a checkpoint could not be written.
+    """
+    settings = check(cfg)
+    run = Path(cfg.output_dir)
+    checkpoint = resolve_checkpoint(cfg.resume, "resume") if cfg.resume else None
+    with _quiet():
+        module = _build_module(settings, cfg.policy)
+        _check_disk(run, module)
+        loggers: list[Logger] = _instantiate(cfg.logger, "logger")
+        callbacks: list[Callback] = _instantiate(cfg.callbacks, "callbacks")
+        _write_config(cfg, run)
+        if settings.collection.learner_threads:
+            torch.set_num_threads(settings.collection.learner_threads)
+        session = Session(settings.minutes, settings.frames)
+        trainer = Trainer(
+            max_epochs=-1,
+            logger=loggers,
+            callbacks=[session, *callbacks],
+            enable_checkpointing=any(isinstance(each, Checkpoint) for each in callbacks),
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+            default_root_dir=run,
+            **OmegaConf.to_container(cfg.trainer, resolve=True),  # type: ignore[arg-type]
+        )
+        data = RolloutDataModule(
+            collection_plan(settings, trainer.global_rank),
+            module.actor,
+            settings.collection.kind,
+            settings.collection.window,
+        )
+        try:
+            with session.graceful_signals():
+                trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        finally:
+            data.close()
+    last = run / CHECKPOINTS / LAST
+    return TrainingResult(
+        run=run,
+        checkpoint=last if last.exists() else None,
+        frames=int(module.frames),
+        seconds=session.seconds,
+        metrics={key: float(value) for key, value in trainer.callback_metrics.items()},
+        interrupted=session.signal,
+    )
+
+
+def collection_plan(settings: Settings, rank: int = 0) -> CollectionPlan:
+    """How to collect, with seeds that no two workers, ranks or runs of other seeds share."""
+    collection = settings.collection
+    environment = dict(settings.environment)
+    environment |= {"num_envs": collection.num_envs, "num_threads": collection.threads}
+    streams = np.random.SeedSequence([settings.seed, rank]).spawn(collection.workers + 1)
+    seeds = [int(stream.generate_state(1)[0]) for stream in streams]
+    return CollectionPlan(
+        make_env=partial(_make_env, environment, seeds[1:]),
+        make_policy=partial(build_actor, settings.network),
+        workers=collection.workers,
+        steps=collection.steps,
+        chunk=settings.ppo.chunk,
+        seed=seeds[0],
+        threads=collection.threads,
+    )
+
+
+def _make_env(environment: dict[str, Any], seeds: list[int], worker: int) -> EnvBase:
+    """The simulations of one worker."""
+    return instantiate(environment, seed=seeds[worker], _convert_="all")
+
+
+class Session(Callback):
+    """What ends a session, and the bookkeeping of its rollouts.
+
+    The first Ctrl-C or SIGTERM ends training after the rollout that is being worked on, so that the
+    checkpoint continues exactly; a second Ctrl-C ends it at once.
+
+    Args:
+        minutes: wall-clock limit from the first rollout on.
+        frames: limit in environment frames.
+    """
+
+    def __init__(self, minutes: float | None, frames: int | None) -> None:
+        self._limit_seconds = None if minutes is None else 60.0 * minutes
+        self._limit_frames = frames
+        self._began = time.monotonic()
+        self.signal: signal.Signals | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Since the first rollout began."""
+        return time.monotonic() - self._began
+
+    @property
+    def progress(self) -> float | None:
+        """Share of the nearest limit that is used up; None without limits."""
+        return max(self._shares(), default=None)
+
+    def _shares(self) -> Iterator[float]:
+        if self._limit_seconds is not None:
+            yield self.seconds / max(self._limit_seconds, 1e-9)
+        if self._limit_frames is not None:
+            yield self._frames / self._limit_frames
+
+    _frames = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._began = time.monotonic()
+        self._frames = int(pl_module.frames)  # type: ignore[arg-type]
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._receive)  # Lightning's own would drop the rollout
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """Log what the rollout said; decide whether it was the last."""
+        pl_module.log_dict(trainer.datamodule.metrics, batch_size=1)  # type: ignore[attr-defined]
+        self._frames = int(pl_module.frames)  # type: ignore[arg-type]
+        if self.signal is not None or (self.progress or 0.0) >= 1.0:
+            trainer.should_stop = True
+
+    @contextmanager
+    def graceful_signals(self) -> Iterator[None]:
+        """Handle SIGINT and SIGTERM as described above, if this is the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: types.FrameType | None) -> None:
+        if self.signal is signal.SIGINT and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal = signal.Signals(number)
+
+
+def _build_module(settings: Settings, policy: str | None) -> PPOModule:
+    torch.manual_seed(settings.seed)
+    actor, critic = build_actor(settings.network), build_critic(settings.network)
+    module = PPOModule(actor, critic, settings.ppo)
+    if policy:
+        load_weights(module, policy)
+    return module
+
+
+def _instantiate(group: DictConfig | None, name: str) -> list[Any]:
+    """Every entry of a group that is not switched off with null."""
+    try:
+        return [instantiate(entry) for entry in (group or {}).values() if entry is not None]
+    except Exception as error:
+        cause = error.__cause__ or error
+        raise ConfigurationError(f"{name}: {cause}") from error
+
+
+def _check_disk(run: Path, module: PPOModule) -> None:
+    """Find out now, not at the first checkpoint, that the run's directory cannot take one."""
+    needed = FREE_SPACE * sum(p.numel() * p.element_size() for p in module.parameters())
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=run):
+            pass
+    except OSError as error:
+        raise ConfigurationError(f"cannot write to the run's directory {run}: {error.strerror}") from error
+    free = shutil.disk_usage(run).free
+    if free < needed:
+        raise ConfigurationError(
+            f"{run} has {free / 1e6:.0f} MB left; checkpoints of these networks need {needed / 1e6:.0f} MB"
+        )
+
+
+def _write_config(cfg: DictConfig, run: Path) -> None:
+    """The resolved configuration beside the results; a resumed run starts from it."""
+    resolved = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+    OmegaConf.save(resolved, run / "config.yaml")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without messages that say nothing to somebody who trains."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning", "torchrl")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            # One rollout is one batch: neither loader workers nor validation make sense.
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*`IterableDataset` has `__len__` defined.*")
+            # Lightning's own use of torch.
+            warnings.filterwarnings("ignore", message=".*`isinstance.treespec, LeafSpec.` is deprecated.*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
