@@ -40,16 +40,16 @@ class InitialStates:
 
     def place(self, mask: Tensor, generator: torch.Generator) -> None:
         """Give every simulation in ``mask`` (n,) an initial state."""
-        fresh = mask
-        if len(self.pool) >= min(self._config.pool, self._physics.num_worlds):
-            fresh = mask & bernoulli(mask.shape, self._config.fresh, generator)
-            pooled = mask & ~fresh
+        full = len(self.pool) >= min(self._config.pool, self._physics.num_worlds)
+        # One decision for the whole call: simulating few at a time would waste the batch.
+        if full and not bernoulli((1,), self._config.fresh, generator):
             rows = torch.randint(len(self.pool), mask.shape, generator=generator, device=mask.device)
-            self._physics.reset(pooled)
-            self._physics.set_state(self.pool[rows], pooled)
-        self._simulate(fresh, generator)
+            self._physics.reset(mask)
+            self._physics.set_state(self.pool[rows], mask)
+            return
+        self._simulate(mask, generator)
         if self._config.fresh < 1.0:
-            self._keep(self._physics.state()[fresh])
+            self._keep(self._physics.state()[mask])
 
     def _simulate(self, mask: Tensor, generator: torch.Generator) -> None:
         """Place and shake until every simulation has held its object for all the steps."""

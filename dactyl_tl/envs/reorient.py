@@ -17,6 +17,7 @@ from dactyl_tl.envs.actuation import Actuators, decode
 from dactyl_tl.envs.config import ActionConfig, GoalConfig, InitialStateConfig, RewardConfig
 from dactyl_tl.envs.goals import sample_goals
 from dactyl_tl.envs.initial_states import InitialStates
+from dactyl_tl.envs.memory import assign
 from dactyl_tl.envs.observations import (
     HandState,
     Measurement,
@@ -44,7 +45,6 @@ class ReorientEnv(EnvBase):
     without a reset stays as it is.
 
     Attributes:
-        parameters: TensorDict [N], every value sampled for the current episode.
         goal_angle: upper end of the goals' angle, rad, for ``within_angle`` goals (a curriculum's).
         randomization_scale: share in [0, 1] of all randomizations (a curriculum's).
         divergences: simulations that diverged and were reset, so far.
@@ -92,11 +92,19 @@ class ReorientEnv(EnvBase):
         self._episode_generator = torch.Generator(device)
         self._step_generator = torch.Generator(device)
         self.set_seed(seed)
-        self.parameters = TensorDict(
-            self._sampler.sample(n, 0.0, torch.Generator(device)), batch_size=[n], device=device
-        )
+        self._parameters = self._sampler.sample(n, 0.0, torch.Generator(device))
         self._episode = _new_episode(n, device)
-        self._output = self.observation_spec.zero().update(self.full_done_spec.zero())
+        self._output = {
+            key: spec.zero()
+            for group in (self.observation_spec, self.full_done_spec)
+            for key, spec in group.items(True, True)
+        }
+        self._no_events = {key: self._output[key] for key in (*_EVENTS, "done", "terminated", "truncated")}
+
+    @property
+    def parameters(self) -> TensorDict:
+        """A copy of every value sampled for the current episode: [N]."""
+        return TensorDict(self._parameters, batch_size=self.batch_size, device=self.device).clone()
 
     def _set_seed(self, seed: int | None) -> None:
         if seed is not None:
@@ -109,22 +117,23 @@ class ReorientEnv(EnvBase):
             mask = tensordict["_reset"].reshape(self.batch_size)
         n = len(mask)
         sampled = self._sampler.sample(n, self.randomization_scale, self._episode_generator)
-        _assign(self.parameters, sampled, mask)
-        self._fields.write(self.parameters)
+        assign(self._parameters, sampled, mask)
+        self._fields.write(self._parameters)
         self.physics.field("opt.timestep")[mask] = PHYSICS_TIMESTEP
         self.physics.fields_changed(mask)
         self._initial_states.place(mask, self._episode_generator)
 
         state = read_state(self.physics, self.scene)
-        _assign(self._episode, _new_episode(n, mask.device), mask)
+        assign(self._episode, _new_episode(n, mask.device), mask)
         goal = self._sample_goals(state)
         distance = rotations.distance(state.object_orientation, goal)[:, None]
-        _assign(self._episode, {"goal": goal, "distance": distance}, mask)
-        measured = self._sensing.start(state, self.parameters, mask, self._step_generator)
-        _assign(self._output, self._observe(state, measured), mask)
-        _assign(self._output, self.full_done_spec.zero(), mask)
-        _assign(self._output, {key: self.observation_spec[key].zero() for key in _EVENTS}, mask)
-        return self._output.clone()
+        assign(self._episode, {"goal": goal, "distance": distance}, mask)
+        measured = self._sensing.start(state, self._parameters, mask, self._step_generator)
+        assign(self._output, self._observe(state, measured), mask)
+        assign(self._output, self._no_events, mask)
+        no_reward = {key: value for key, value in self._output.items() if key[0] == "reward_terms"}
+        assign(self._output, {key: torch.zeros_like(value) for key, value in no_reward.items()}, mask)
+        return self._tensordict(self._output)
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
         episode, active = self._episode, ~self._episode["finished"][:, 0]
@@ -145,7 +154,7 @@ class ReorientEnv(EnvBase):
         waited = torch.where(achieved, 0.0, episode["waited"] + elapsed)
         successes = episode["successes"] + achieved
         truncated = (waited > self.goals.timeout) | (successes >= self.goals.maximum) | diverged[:, None]
-        _assign(
+        assign(
             episode,
             {
                 "goal": goal,
@@ -156,9 +165,9 @@ class ReorientEnv(EnvBase):
             },
             alive,
         )
-        measured = self._sensing.sense(state, self.parameters, elapsed, alive, self._step_generator)
-        _assign(self._output, self._observe(state, measured), alive)
-        _assign(
+        measured = self._sensing.sense(state, self._parameters, elapsed, alive, self._step_generator)
+        assign(self._output, self._observe(state, measured), alive)
+        assign(
             self._output,
             {
                 "achieved": achieved,
@@ -170,17 +179,16 @@ class ReorientEnv(EnvBase):
             },
             active,
         )
-        episode["finished"] = self._output["done"].clone()
-        output = self._output.clone()
+        episode["finished"] = self._output["done"]
         for name, term in terms.items():
-            output["reward_terms", name] = term
-        output["reward"] = sum(terms.values())
-        output["achieved"] = achieved  # a finished simulation achieves nothing more
-        return output
+            self._output["reward_terms", name] = term
+        reward = torch.stack(tuple(terms.values())).sum(dim=0)
+        # A finished simulation repeats its last observation, but achieves nothing more.
+        return self._tensordict({**self._output, "achieved": achieved, "reward": reward})
 
     def _actuate(self, action: Tensor, active: Tensor) -> Tensor:
         """Set controls and forces for the simulations in ``active``; the control step's length (n, 1) s."""
-        episode, parameters, generator = self._episode, self.parameters, self._step_generator
+        episode, parameters, generator = self._episode, self._parameters, self._step_generator
         smoothed = self._actuators.smooth(action, episode["smoothed"])
         applied = smoothed
         timestep = torch.full_like(episode["elapsed"], PHYSICS_TIMESTEP)
@@ -207,7 +215,7 @@ class ReorientEnv(EnvBase):
             )
         targets = self._actuators.targets(applied)
         self.physics.ctrl.copy_(torch.where(active[:, None], targets, self.physics.ctrl))
-        _assign(episode, {"smoothed": smoothed, "slack": slack, "force": force}, active)
+        assign(episode, {"smoothed": smoothed, "slack": slack, "force": force}, active)
         return PHYSICS_STEPS * timestep
 
     def _reset_diverged(self, active: Tensor) -> Tensor:
@@ -240,6 +248,16 @@ class ReorientEnv(EnvBase):
             "elapsed": episode["elapsed"],
         }
 
+    def _tensordict(self, output: Mapping[Any, Tensor]) -> TensorDict:
+        # No tensor of the output is ever written in place, so the tensordict may hold them as they are.
+        nested: dict[str, Any] = {}
+        for key, value in output.items():
+            if isinstance(key, tuple):
+                nested.setdefault(key[0], {})[key[1]] = value
+            else:
+                nested[key] = value
+        return TensorDict(nested, batch_size=self.batch_size, device=self.device)
+
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Everything that decides the environment's future, as tensors: see :meth:`load_state_dict`."""
         return snapshot(self)
@@ -256,27 +274,16 @@ class ReorientEnv(EnvBase):
 _EVENTS = ("achieved", "dropped", "diverged")
 
 
-def _new_episode(n: int, device: torch.device) -> TensorDict:
-    """What an episode accumulates, at its start: TensorDict [n]."""
-    return TensorDict(
-        {
-            "goal": torch.zeros(n, 4, device=device),
-            "distance": torch.zeros(n, 1, device=device),  # rad, to the goal
-            "successes": torch.zeros(n, 1, dtype=torch.int64, device=device),
-            "elapsed": torch.zeros(n, 1, device=device),  # s
-            "waited": torch.zeros(n, 1, device=device),  # s, for the present goal
-            "smoothed": torch.zeros(n, NUM_ACTUATORS, device=device),  # the last smoothed action
-            "slack": torch.zeros(n, NUM_ACTUATORS, device=device),
-            "force": torch.zeros(n, 3, device=device),  # N, on the object
-            "finished": torch.zeros(n, 1, dtype=torch.bool, device=device),
-        },
-        batch_size=[n],
-        device=device,
-    )
-
-
-def _assign(target: TensorDictBase, values: Any, mask: Tensor) -> None:
-    """Write ``values`` (n, ...) into the rows of ``target`` that are in ``mask`` (n,)."""
-    for key, value in values.items(True, True) if isinstance(values, TensorDictBase) else values.items():
-        old = target[key]
-        target[key] = torch.where(mask.view(-1, *[1] * (old.dim() - 1)), value, old)
+def _new_episode(n: int, device: torch.device) -> dict[str, Tensor]:
+    """What an episode accumulates, at its start."""
+    return {
+        "goal": torch.zeros(n, 4, device=device),
+        "distance": torch.zeros(n, 1, device=device),  # rad, to the goal
+        "successes": torch.zeros(n, 1, dtype=torch.int64, device=device),
+        "elapsed": torch.zeros(n, 1, device=device),  # s
+        "waited": torch.zeros(n, 1, device=device),  # s, for the present goal
+        "smoothed": torch.zeros(n, NUM_ACTUATORS, device=device),  # the last smoothed action
+        "slack": torch.zeros(n, NUM_ACTUATORS, device=device),
+        "force": torch.zeros(n, 3, device=device),  # N, on the object
+        "finished": torch.zeros(n, 1, dtype=torch.bool, device=device),
+    }

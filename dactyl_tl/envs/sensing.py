@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
-from tensordict import TensorDict
 from torch import Tensor
 
 from dactyl_tl import rotations
 from dactyl_tl.contract import FINGERS, NUM_FINGERS
+from dactyl_tl.envs.memory import assign
 from dactyl_tl.envs.observations import HandState, Measurement, measure
 from dactyl_tl.randomization import EpisodeSampler
 from dactyl_tl.randomization.observation_noise import fit_frame
-from dactyl_tl.randomization.tracking import box_meets_capsule, boxes_overlap
+from dactyl_tl.randomization.tracking import boxes_meet_capsules, boxes_overlap
 from dactyl_tl.simulation.hand import MOUNT_POSITION
 from dactyl_tl.simulation.physics import Physics
 from dactyl_tl.simulation.scene import Scene
@@ -21,9 +23,9 @@ class Sensing:
     """Measures simulations as motion capture would, with the episode's errors.
 
     Attributes:
-        memory: TensorDict [n] of what outlasts a step: ``reading`` (n, 15) m, the fingertips' last
-            reading; ``lost_for`` (n, 5) s, how long each marker stays dropped; ``frame_orientation``
-            (n, 4) and ``frame_origin`` (n, 3) m, the hand-base frame as its markers define it.
+        memory: what outlasts a step: ``reading`` (n, 15) m, the fingertips' last reading; ``lost_for``
+            (n, 5) s, how long each marker stays dropped; ``frame_orientation`` (n, 4) and
+            ``frame_origin`` (n, 3) m, the hand-base frame as its markers define it.
     """
 
     def __init__(self, scene: Scene, physics: Physics, sampler: EpisodeSampler) -> None:
@@ -34,27 +36,31 @@ class Sensing:
         mount = torch.tensor(MOUNT_POSITION, device=device)
         self._layout = physics.site_xpos[0, scene.reference_sites].float() - mount
         self._off = sampler.groups.unmodeled == 0.0
-        self.memory = TensorDict(
-            {
-                "reading": torch.zeros(n, 3 * NUM_FINGERS, device=device),
-                "lost_for": torch.zeros(n, NUM_FINGERS, device=device),
-                "frame_orientation": torch.zeros(n, 4, device=device),
-                "frame_origin": torch.zeros(n, 3, device=device),
-            },
-            batch_size=[n],
-        )
+        self.memory = {
+            "reading": torch.zeros(n, 3 * NUM_FINGERS, device=device),
+            "lost_for": torch.zeros(n, NUM_FINGERS, device=device),
+            "frame_orientation": torch.zeros(n, 4, device=device),
+            "frame_origin": torch.zeros(n, 3, device=device),
+        }
 
-    def start(self, state: HandState, parameters: TensorDict, mask: Tensor, generator: torch.Generator) -> Measurement:
+    def start(
+        self, state: HandState, parameters: Mapping[str, Tensor], mask: Tensor, generator: torch.Generator
+    ) -> Measurement:
         """First measurement of an episode, for the simulations in ``mask`` (n,)."""
         orientation, origin = fit_frame(self._layout, self._layout + parameters["hand_base_markers"])
-        self._remember(mask, frame_orientation=orientation, frame_origin=origin)
+        assign(self.memory, {"frame_orientation": orientation, "frame_origin": origin}, mask)
         measured = self._noisy(state, parameters, generator)
         lost_for = torch.zeros_like(self.memory["lost_for"])
-        self._remember(mask, reading=measured.fingertips, lost_for=lost_for)
+        assign(self.memory, {"reading": measured.fingertips, "lost_for": lost_for}, mask)
         return measured
 
     def sense(
-        self, state: HandState, parameters: TensorDict, elapsed: Tensor, mask: Tensor, generator: torch.Generator
+        self,
+        state: HandState,
+        parameters: Mapping[str, Tensor],
+        elapsed: Tensor,
+        mask: Tensor,
+        generator: torch.Generator,
     ) -> Measurement:
         """Measurement after a control step of ``elapsed`` (n, 1) s, for the simulations in ``mask`` (n,)."""
         measured = self._noisy(state, parameters, generator)
@@ -66,10 +72,12 @@ class Sensing:
         occluded = self._occlusion.occluded() & parameters["marker_occlusion"]
         lost = ((lost_for > 0.0) | occluded).repeat_interleave(3, dim=1)
         reading = torch.where(lost, self.memory["reading"], measured.fingertips)
-        self._remember(mask, reading=reading, lost_for=lost_for)
+        assign(self.memory, {"reading": reading, "lost_for": lost_for}, mask)
         return Measurement(reading, measured.object_position, measured.object_orientation)
 
-    def _noisy(self, state: HandState, parameters: TensorDict, generator: torch.Generator) -> Measurement:
+    def _noisy(
+        self, state: HandState, parameters: Mapping[str, Tensor], generator: torch.Generator
+    ) -> Measurement:
         measured = measure(
             state,
             parameters["fingertip_markers"],
@@ -85,10 +93,6 @@ class Sensing:
             object_position=measured.object_position + parameters["object_position"] + position,
             object_orientation=rotations.multiply(turn, measured.object_orientation),
         )
-
-    def _remember(self, mask: Tensor, **values: Tensor) -> None:
-        for name, value in values.items():
-            self.memory[name] = torch.where(mask[:, None], value, self.memory[name])
 
 
 class Occlusion:
@@ -108,20 +112,18 @@ class Occlusion:
     def occluded(self) -> Tensor:
         """(n, 5) bool, in the order of :data:`dactyl_tl.contract.FINGERS`."""
         physics = self._physics
-        centre = physics.site_xpos[:, self._nails].float()[:, :, None]
-        axes = physics.site_xmat[:, self._nails].float().unflatten(-1, (3, 3))[:, :, None]
-        half = self._nail_half[:, None]
-
+        centre = physics.site_xpos[:, self._nails].float()
+        axes = physics.site_xmat[:, self._nails].float().unflatten(-1, (3, 3))
         boxes = self._object_geoms
         by_object = boxes_overlap(
-            centre, axes, half,
-            physics.geom_xpos[:, None, boxes].float(),
-            physics.geom_xmat[:, None, boxes].float().unflatten(-1, (3, 3)),
-            physics.field("geom_size")[:, None, boxes].float(),
+            centre, axes, self._nail_half,
+            physics.geom_xpos[:, boxes].float(),
+            physics.geom_xmat[:, boxes].float().unflatten(-1, (3, 3)),
+            physics.field("geom_size")[:, boxes].float(),
         )  # fmt: skip
-        capsule_axis = physics.geom_xmat.float().unflatten(-1, (3, 3))[..., 2]
-        by_finger = box_meets_capsule(
-            centre, axes, half,
+        capsule_axis = physics.geom_xmat.unflatten(-1, (3, 3))[..., 2].float()
+        by_finger = boxes_meet_capsules(
+            centre, axes, self._nail_half,
             physics.geom_xpos.float()[:, self._capsules],
             capsule_axis[:, self._capsules] * self._half_length[..., None],
             self._radius,

@@ -13,7 +13,14 @@ from dactyl_tl.simulation.physics import RANDOMIZED_FIELDS
 if TYPE_CHECKING:
     from dactyl_tl.envs.reorient import ReorientEnv
 
-_MEMORIES = ("parameters", "_episode", "_output")
+
+def _memories(env: ReorientEnv) -> dict[str, dict]:
+    return {
+        "parameters": env._parameters,
+        "episode": env._episode,
+        "output": env._output,
+        "sensing": env._sensing.memory,
+    }
 
 
 def snapshot(env: ReorientEnv) -> dict[str, Tensor]:
@@ -29,9 +36,9 @@ def snapshot(env: ReorientEnv) -> dict[str, Tensor]:
         "divergences": torch.tensor(env.divergences),
     }
     state |= {f"field.{name}": env.physics.field(name).clone() for name in RANDOMIZED_FIELDS}
-    for memory in _MEMORIES:
-        state |= _flatten(memory, getattr(env, memory))
-    return state | _flatten("sensing", env._sensing.memory)
+    for name, memory in _memories(env).items():
+        state |= {_name(name, key): value.clone() for key, value in memory.items()}
+    return state
 
 
 def restore(env: ReorientEnv, state: Mapping[str, Tensor]) -> None:
@@ -42,7 +49,7 @@ def restore(env: ReorientEnv, state: Mapping[str, Tensor]) -> None:
     """
     expected = snapshot(env)
     if missing := sorted(expected.keys() ^ state.keys()):
-        raise ValueError(f"The environment's state does not fit: {', '.join(missing)} in only one of the two.")
+        raise ValueError(f"The environment's state does not fit: only one has {', '.join(missing)}.")
     for name, tensor in expected.items():
         if name != "initial_states.pool" and state[name].shape != tensor.shape:
             raise ValueError(
@@ -55,10 +62,9 @@ def restore(env: ReorientEnv, state: Mapping[str, Tensor]) -> None:
     env.physics.fields_changed(everything)
     env.physics.reset(everything)
     env.physics.set_state(state["physics.state"], everything)
-    for memory in (*_MEMORIES, "sensing"):
-        target = env._sensing.memory if memory == "sensing" else getattr(env, memory)
-        for key in target.keys(True, True):
-            target[key] = state[_name(memory, key)].clone()
+    for name, memory in _memories(env).items():
+        for key in memory:
+            memory[key] = state[_name(name, key)].clone()
     env._initial_states.pool = state["initial_states.pool"].clone()
     env._initial_states.next_slot = int(state["initial_states.next_slot"])
     env._episode_generator.set_state(state["generator.episode"])
@@ -70,7 +76,3 @@ def restore(env: ReorientEnv, state: Mapping[str, Tensor]) -> None:
 
 def _name(memory: str, key: str | tuple[str, ...]) -> str:
     return ".".join((memory, key) if isinstance(key, str) else (memory, *key))
-
-
-def _flatten(memory: str, tensors) -> dict[str, Tensor]:
-    return {_name(memory, key): value.clone() for key, value in tensors.items(True, True)}

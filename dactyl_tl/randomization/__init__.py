@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 
 import torch
@@ -34,10 +34,10 @@ class Randomization:
     unmodeled: float = 1.0
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for group in fields(self):
+            value = getattr(self, group.name)
             if not 0.0 <= value <= 1.0:
-                raise ValueError(f"randomization.{field.name} must lie in [0, 1], not {value!r}.")
+                raise ValueError(f"randomization.{group.name} must lie in [0, 1], not {value!r}.")
 
 
 RANDOMIZATIONS = MappingProxyType(
@@ -64,7 +64,7 @@ def resolve_randomization(value: str | Mapping[str, float] | Randomization) -> R
         if value not in RANDOMIZATIONS:
             raise ValueError(f"Unknown randomization {value!r}; choose one of {', '.join(RANDOMIZATIONS)}.")
         return RANDOMIZATIONS[value]
-    known = [field.name for field in fields(Randomization)]
+    known = [group.name for group in fields(Randomization)]
     for name in value:
         if name not in known:
             raise ValueError(f"Unknown randomization group {name!r}; choose from {', '.join(known)}.")
@@ -77,11 +77,11 @@ class EpisodeSampler:
 
     groups: Randomization
     num_links: int
-    physics: PhysicsRandomization = PhysicsRandomization()
-    observation_noise: ObservationNoise = ObservationNoise()
-    actuation: ActuationRandomization = ActuationRandomization()
-    tracking: MarkerLoss = MarkerLoss()
-    forces: RandomForces = RandomForces()
+    physics: PhysicsRandomization = field(default_factory=PhysicsRandomization)
+    observation_noise: ObservationNoise = field(default_factory=ObservationNoise)
+    actuation: ActuationRandomization = field(default_factory=ActuationRandomization)
+    tracking: MarkerLoss = field(default_factory=MarkerLoss)
+    forces: RandomForces = field(default_factory=RandomForces)
 
     def sample(self, n: int, scale: float, generator: torch.Generator) -> dict[str, Tensor]:
         """Values of one episode for ``n`` simulations, each (n, ...), by name.

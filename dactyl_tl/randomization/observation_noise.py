@@ -48,9 +48,7 @@ class ObservationNoise:
             "observation_noise": torch.full((n, 1), scale, device=g.device),
         }
 
-    def noise(
-        self, scale: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def noise(self, scale: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Uncorrelated noise of one step.
 
         Args:
@@ -84,4 +82,6 @@ def fit_frame(layout: Tensor, measured: Tensor) -> tuple[Tensor, Tensor]:
     reflection = torch.ones_like(measured_centre)
     reflection[..., -1] = torch.linalg.det(u @ vh)
     quaternion = rotations.from_matrix(u * reflection[..., None, :] @ vh)
-    return quaternion, measured_centre - rotations.rotate(quaternion, layout_centre.expand_as(measured_centre))
+    return quaternion, measured_centre - rotations.rotate(
+        quaternion, layout_centre.expand_as(measured_centre)
+    )

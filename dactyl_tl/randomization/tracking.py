@@ -56,22 +56,25 @@ class MarkerLoss:
 def boxes_overlap(
     centre_a: Tensor, axes_a: Tensor, half_a: Tensor, centre_b: Tensor, axes_b: Tensor, half_b: Tensor
 ) -> Tensor:
-    """Whether oriented boxes touch, by the separating-axis theorem. All arguments broadcast.
+    """Which boxes of two sets touch, by the separating-axis theorem.
 
     Args:
-        centre_a, centre_b: (..., 3) m.
-        axes_a, axes_b: (..., 3, 3) rotation matrices, the boxes' axes in their columns.
-        half_a, half_b: (..., 3) half-sizes, m.
+        centre_a, axes_a, half_a: centres (n, a, 3) m, rotation matrices (n, a, 3, 3) with the boxes'
+            axes in their columns, and half-sizes, broadcast to (n, a, 3), m.
+        centre_b, axes_b, half_b: likewise (n, b, ...).
 
     Returns:
-        (...) bool.
+        (n, a, b) bool.
     """
-    relative = axes_a.mT @ axes_b
-    offset = (axes_a.mT @ (centre_b - centre_a)[..., None])[..., 0]
+    n, a, b = len(centre_a), centre_a.shape[1], centre_b.shape[1]
+    half_a, half_b = half_a.expand(n, a, 3)[:, :, None], half_b.expand(n, b, 3)[:, None]
+    offset = (centre_b[:, None] - centre_a[:, :, None]) @ axes_a  # (n, a, b, 3), in the axes of a
+    side_by_side = axes_b.transpose(1, 2).reshape(n, 1, 3, 3 * b)
+    relative = (axes_a.mT @ side_by_side).view(n, a, 3, b, 3).transpose(2, 3)  # (n, a, b, 3, 3)
     absolute = relative.abs() + 1e-6  # parallel edges give null cross products: never a false separation
-    a_faces = offset.abs() <= half_a + (absolute @ half_b[..., None])[..., 0]
-    along_b = (relative.mT @ offset[..., None])[..., 0]
-    b_faces = along_b.abs() <= half_b + (absolute.mT @ half_a[..., None])[..., 0]
+    a_faces = offset.abs() <= half_a + (absolute * half_b[..., None, :]).sum(-1)
+    along_b = (relative * offset[..., None]).sum(-2)
+    b_faces = along_b.abs() <= half_b + (absolute * half_a[..., None]).sum(-2)
     following, last = [1, 2, 0], [2, 0, 1]
     edges = (
         offset[..., last, None] * relative[..., following, :]
@@ -82,31 +85,35 @@ def boxes_overlap(
         + half_a[..., last, None] * absolute[..., following, :]
     )
     reach_b = (
-        half_b[..., None, following] * absolute[..., last] + half_b[..., None, last] * absolute[..., following]
+        half_b[..., None, following] * absolute[..., last]
+        + half_b[..., None, last] * absolute[..., following]
     )
     edges_meet = edges.abs() <= reach_a + reach_b
-    return a_faces.all(dim=-1) & b_faces.all(dim=-1) & edges_meet.flatten(-2).all(dim=-1)
+    return (a_faces & b_faces & edges_meet.all(dim=-2)).all(dim=-1)
 
 
-def box_meets_capsule(
+def boxes_meet_capsules(
     centre: Tensor, axes: Tensor, half: Tensor, middle: Tensor, half_axis: Tensor, radius: Tensor
 ) -> Tensor:
-    """Whether oriented boxes touch capsules. All arguments broadcast.
+    """Which capsules touch the box that each set of them belongs to.
 
     Args:
-        centre, axes, half: box centre (..., 3), rotation matrix (..., 3, 3) and half-sizes (..., 3), m.
-        middle, half_axis: the capsule's middle and the vector from there to the end of its axis (..., 3), m.
-        radius: (...) m.
+        centre, axes, half: boxes (n, a, 3), (n, a, 3, 3) and (a, 3), m, as in :func:`boxes_overlap`.
+        middle, half_axis: (n, a, k, 3) m, the capsules' middles and the vectors from there to the ends
+            of their axes.
+        radius: (a, k) m.
 
     Returns:
-        (...) bool.
+        (n, a, k) bool.
     """
-    start = (axes.mT @ (middle - centre)[..., None])[..., 0]
-    along = (axes.mT @ half_axis[..., None])[..., 0]
-    squared_length = (along * along).sum(dim=-1, keepdim=True)
-    t = torch.zeros_like(squared_length)
+    start = (middle - centre[:, :, None]) @ axes
+    along = half_axis @ axes
+    half = half[:, None]
+    scaled = along / (along * along).sum(dim=-1, keepdim=True)
+    t = torch.zeros_like(scaled[..., :1])
     for _ in range(PROJECTIONS):
         on_box = torch.clamp(start + t * along, -half, half)
-        t = (((on_box - start) * along).sum(dim=-1, keepdim=True) / squared_length).clamp(-1.0, 1.0)
+        t = ((on_box - start) * scaled).sum(dim=-1, keepdim=True).clamp_(-1.0, 1.0)
     point = start + t * along
-    return (point - torch.clamp(point, -half, half)).norm(dim=-1) <= radius
+    beyond = (point.abs() - half).clamp_(min=0.0)
+    return (beyond * beyond).sum(dim=-1) <= radius * radius

@@ -28,7 +28,11 @@ CAMERA_FOV = 45.0
 """Vertical field of view of the cameras, degrees."""
 
 CAMERA_DIRECTIONS = MappingProxyType(
-    {"camera:left": (-0.75, -0.35, 0.75), "camera:front": (0.0, -0.75, 0.8), "camera:right": (0.75, -0.1, 0.8)}
+    {
+        "camera:left": (-0.75, -0.35, 0.75),
+        "camera:front": (0.0, -0.75, 0.8),
+        "camera:right": (0.75, -0.1, 0.8),
+    }
 )
 """Where each camera stands, seen from the object's start (normalised when used)."""
 
@@ -80,7 +84,8 @@ def build_scene(
         hand: one of :data:`dactyl_tl.simulation.hand.HANDS`.
         locked_wrist: hold the wrist's pitch joint at zero.
         visuals: keep visual meshes, materials, textures and lights. The state layout is the same.
-        strip: drop what never changes a trajectory (sensors, tendons that never bind). Off, to test that.
+        strip: drop what costs time and hardly changes a trajectory, see
+            :func:`~dactyl_tl.simulation.hand.edit_hand`. Off, to test by how much.
 
     Raises:
         ValueError: unknown object or hand.
