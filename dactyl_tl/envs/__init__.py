@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dactyl_tl.envs.config import ActionConfig, GoalConfig, InitialStateConfig, RewardConfig, resolve
+from dactyl_tl.envs.config import (
+    ActionConfig,
+    EnvConfig,
+    GoalConfig,
+    InitialStateConfig,
+    RewardConfig,
+    resolve,
+)
 from dactyl_tl.envs.reorient import ReorientEnv
 from dactyl_tl.randomization import Randomization, resolve_randomization
 from dactyl_tl.simulation.engines import make_physics
-from dactyl_tl.simulation.scene import build_task_scene
+from dactyl_tl.simulation.scene import build_scene
 
 __all__ = ["ActionConfig", "GoalConfig", "InitialStateConfig", "ReorientEnv", "RewardConfig", "make_env"]
 
@@ -51,13 +58,13 @@ def make_env(
     """
     if num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, not {num_envs!r}.")
-    settings = {
-        "randomization": resolve_randomization(randomization),
-        "goals": resolve(GoalConfig, goals, "goals"),
-        "reward": resolve(RewardConfig, reward, "reward"),
-        "actions": resolve(ActionConfig, actions, "actions"),
-        "initial_states": resolve(InitialStateConfig, initial_states, "initial_states"),
-    }
-    scene = build_task_scene(task, hand=hand)
+    settings = EnvConfig(
+        randomization=resolve_randomization(randomization),
+        goals=resolve(GoalConfig, goals, "goals"),
+        reward=resolve(RewardConfig, reward, "reward"),
+        actions=resolve(ActionConfig, actions, "actions"),
+        initial_states=resolve(InitialStateConfig, initial_states, "initial_states"),
+    )
+    scene = build_scene(task, hand=hand)
     physics = make_physics(engine, scene.model, num_envs, device=device, num_threads=num_threads)
-    return ReorientEnv(scene, physics, seed=seed, **settings)
+    return ReorientEnv(scene, physics, settings, seed=seed)

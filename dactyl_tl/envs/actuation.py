@@ -22,9 +22,8 @@ class Actuators:
     def __init__(self, scene: Scene, physics: Physics, config: ActionConfig) -> None:
         self._physics = physics
         self._config = config
-        kind = {"dtype": physics.ctrl.dtype, "device": physics.ctrl.device}
-        self._driven = torch.tensor(scene.driven, **kind).T
-        self._low, self._high = torch.tensor(scene.model.actuator_ctrlrange, **kind).T
+        self._driven = torch.from_numpy(scene.driven.T).to(physics.ctrl)
+        self._low, self._high = torch.from_numpy(scene.model.actuator_ctrlrange.T).to(physics.ctrl)
         self._half_range = 0.5 * (self._high - self._low)
         self._centre = 0.5 * (self._high + self._low)
 

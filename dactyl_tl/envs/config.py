@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
+
+from dactyl_tl.randomization import Randomization
 
 GOAL_KINDS = ("uniform", "parallel", "within_angle")
 
@@ -93,17 +95,28 @@ class InitialStateConfig:
         _positive("initial_states", pool=self.pool)
 
 
+@dataclass(frozen=True)
+class EnvConfig:
+    """All settings of the task."""
+
+    randomization: Randomization = field(default_factory=Randomization)
+    goals: GoalConfig = field(default_factory=GoalConfig)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    actions: ActionConfig = field(default_factory=ActionConfig)
+    initial_states: InitialStateConfig = field(default_factory=InitialStateConfig)
+
+
 def resolve(config_type: type[Config], value: Mapping[str, Any] | Config | None, name: str) -> Config:
     """A ``config_type`` from itself, a mapping of its fields, or None for the defaults.
 
     Raises:
         ValueError: unknown field (``name`` says where), or a value that the type refuses.
     """
-    if isinstance(value, config_type):
+    if not isinstance(value, Mapping) and value is not None:
         return value
-    known = {field.name: field for field in fields(config_type)}  # type: ignore[arg-type]
+    known = [setting.name for setting in fields(config_type)]  # type: ignore[arg-type]
     settings: dict[str, Any] = {}
-    for key, setting in dict(value or {}).items():  # type: ignore[call-overload]
+    for key, setting in (value or {}).items():
         if key not in known:
             raise ValueError(f"Unknown setting {name}.{key}; choose from {', '.join(known)}.")
         settings[key] = tuple(setting) if key == "angle" else setting

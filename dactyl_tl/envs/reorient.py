@@ -14,7 +14,7 @@ from torchrl.envs import EnvBase
 from dactyl_tl import rotations
 from dactyl_tl.contract import NUM_ACTUATORS, PHYSICS_STEPS, PHYSICS_TIMESTEP, POLICY, PRIVILEGED
 from dactyl_tl.envs.actuation import Actuators, decode
-from dactyl_tl.envs.config import ActionConfig, GoalConfig, InitialStateConfig, RewardConfig
+from dactyl_tl.envs.config import EnvConfig
 from dactyl_tl.envs.goals import sample_goals
 from dactyl_tl.envs.initial_states import InitialStates
 from dactyl_tl.envs.memory import assign
@@ -29,7 +29,7 @@ from dactyl_tl.envs.rewards import reward_terms
 from dactyl_tl.envs.sensing import Sensing
 from dactyl_tl.envs.snapshot import restore, snapshot
 from dactyl_tl.envs.specs import action_spec, done_spec, observation_spec, reward_spec
-from dactyl_tl.randomization import EpisodeSampler, Randomization
+from dactyl_tl.randomization import EpisodeSampler
 from dactyl_tl.randomization.actuation import added_time, backlash
 from dactyl_tl.randomization.physics import PhysicsFields
 from dactyl_tl.simulation.physics import Physics
@@ -48,6 +48,7 @@ class ReorientEnv(EnvBase):
         goal_angle: upper end of the goals' angle, rad, for ``within_angle`` goals (a curriculum's).
         randomization_scale: share in [0, 1] of all randomizations (a curriculum's).
         divergences: simulations that diverged and were reset, so far.
+        config: the task's settings.
         physics, scene: the engine and its model.
     """
 
@@ -57,31 +58,25 @@ class ReorientEnv(EnvBase):
         self,
         scene: Scene,
         physics: Physics,
+        config: EnvConfig,
         *,
-        randomization: Randomization,
-        goals: GoalConfig,
-        reward: RewardConfig,
-        actions: ActionConfig,
-        initial_states: InitialStateConfig,
         seed: int,
     ) -> None:
         n, device = physics.num_worlds, physics.qpos.device
         super().__init__(device=device, batch_size=[n])
         self.scene = scene
         self.physics = physics
-        self.goals = goals
-        self.goal_angle = goals.angle[1]
+        self.config = config
+        self.goal_angle = config.goals.angle[1]
         self.randomization_scale = 1.0
         self.divergences = 0
-        self._reward_config = reward
-        self._sampler = EpisodeSampler(randomization, num_links=len(scene.link_bodies))
-        self._unmodeled = randomization.unmodeled > 0.0
+        self._sampler = EpisodeSampler(config.randomization, num_links=len(scene.link_bodies))
         self._fields = PhysicsFields(scene, physics)
-        self._actuators = Actuators(scene, physics, actions)
+        self._actuators = Actuators(scene, physics, config.actions)
         physics.forward(torch.ones(n, dtype=torch.bool, device=device))
         self._sensing = Sensing(scene, physics, self._sampler)
-        absolute = Actuators(scene, physics, replace(actions, relative=False))
-        self._initial_states = InitialStates(initial_states, scene, physics, absolute)
+        absolute = Actuators(scene, physics, replace(config.actions, relative=False))
+        self._initial_states = InitialStates(config.initial_states, scene, physics, absolute)
 
         self.action_spec = action_spec(n, device)
         self.observation_spec = observation_spec(n, device)
@@ -146,14 +141,18 @@ class ReorientEnv(EnvBase):
         before = episode["distance"]
         after = rotations.distance(state.object_orientation, episode["goal"])[:, None]
         dropped = alive[:, None] & (state.clearance < 0.0)
-        achieved = alive[:, None] & (after < self.goals.tolerance) & ~dropped
-        terms = reward_terms(self._reward_config, before, after, achieved, dropped)
+        achieved = alive[:, None] & (after < self.config.goals.tolerance) & ~dropped
+        terms = reward_terms(self.config.reward, before, after, achieved, dropped)
         terms = {name: torch.where(alive[:, None], term, 0.0) for name, term in terms.items()}
 
         goal = torch.where(achieved, self._sample_goals(state), episode["goal"])
         waited = torch.where(achieved, 0.0, episode["waited"] + elapsed)
         successes = episode["successes"] + achieved
-        truncated = (waited > self.goals.timeout) | (successes >= self.goals.maximum) | diverged[:, None]
+        truncated = (
+            (waited > self.config.goals.timeout)
+            | (successes >= self.config.goals.maximum)
+            | diverged[:, None]
+        )
         assign(
             episode,
             {
@@ -193,7 +192,7 @@ class ReorientEnv(EnvBase):
         applied = smoothed
         timestep = torch.full_like(episode["elapsed"], PHYSICS_TIMESTEP)
         slack, force = episode["slack"], episode["force"]
-        if self._unmodeled:
+        if self.config.randomization.unmodeled > 0.0:
             actuation = self._sampler.actuation
             applied = torch.where(parameters["action_delay"], episode["smoothed"], applied)
             applied = actuation.noisy(
@@ -229,8 +228,9 @@ class ReorientEnv(EnvBase):
         return diverged
 
     def _sample_goals(self, state: HandState) -> Tensor:
-        angle = (min(self.goals.angle[0], self.goal_angle), self.goal_angle)
-        return sample_goals(self.goals.kind, state.object_orientation, angle, self._episode_generator)
+        goals = self.config.goals
+        angle = (min(goals.angle[0], self.goal_angle), self.goal_angle)
+        return sample_goals(goals.kind, state.object_orientation, angle, self._episode_generator)
 
     def _observe(self, state: HandState, measured: Measurement) -> dict[str | tuple[str, str], Tensor]:
         episode = self._episode

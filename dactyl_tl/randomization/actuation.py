@@ -14,16 +14,30 @@ from dactyl_tl.randomization.sampling import Interval, bernoulli, normal, unifor
 ACTION_RANGE = 2.0
 """Width of an action coordinate's range [-1, 1], which Table 8 gives its percentages of."""
 
-# fmt: off
-BACKLASH_LOG_RATES = MappingProxyType({
-    "WRJ1": (4.25, 4.25), "WRJ0": (4.25, 4.25),
-    "FFJ3": (2.93, 4.25), "FFJ2": (4.25, 4.25), "FFJ1": (4.25, 1.86),
-    "MFJ3": (4.25, 4.25), "MFJ2": (4.25, 4.25), "MFJ1": (1.92, 1.44),
-    "RFJ3": (4.25, 4.25), "RFJ2": (3.35, 2.98), "RFJ1": (4.25, 2.07),
-    "LFJ4": (4.25, 4.25), "LFJ3": (4.25, 4.25), "LFJ2": (3.87, 2.94), "LFJ1": (1.39, 1.41),
-    "THJ4": (4.25, 2.82), "THJ3": (1.25, 1.53), "THJ2": (4.25, 4.25), "THJ1": (4.25, 2.86), "THJ0": (4.25, 2.10),
-})
-# fmt: on
+BACKLASH_LOG_RATES = MappingProxyType(
+    {
+        "WRJ1": (4.25, 4.25),
+        "WRJ0": (4.25, 4.25),
+        "FFJ3": (2.93, 4.25),
+        "FFJ2": (4.25, 4.25),
+        "FFJ1": (4.25, 1.86),
+        "MFJ3": (4.25, 4.25),
+        "MFJ2": (4.25, 4.25),
+        "MFJ1": (1.92, 1.44),
+        "RFJ3": (4.25, 4.25),
+        "RFJ2": (3.35, 2.98),
+        "RFJ1": (4.25, 2.07),
+        "LFJ4": (4.25, 4.25),
+        "LFJ3": (4.25, 4.25),
+        "LFJ2": (3.87, 2.94),
+        "LFJ1": (1.39, 1.41),
+        "THJ4": (4.25, 2.82),
+        "THJ3": (1.25, 1.53),
+        "THJ2": (4.25, 4.25),
+        "THJ1": (4.25, 2.86),
+        "THJ0": (4.25, 2.10),
+    }
+)
 """Logarithm of the calibrated backlash rates (down, up), published with OpenAI's later environments."""
 
 MINIMUM_BACKLASH_RATE = 2.0
@@ -76,14 +90,14 @@ class ActuationRandomization:
         return action * factor + bias + additive
 
 
-def backlash(action: Tensor, slack: Tensor, rates: Tensor, period: float) -> tuple[Tensor, Tensor]:
+def backlash(action: Tensor, slack: Tensor, rates: Tensor, period: Tensor) -> tuple[Tensor, Tensor]:
     """The part of an action that is left when the tendon's slack is taken up (App. C.2).
 
     Args:
         action: (n, 20) signed, on [-1, 1].
         slack: (n, 20) in [-1, 1]; +-1 when the tendon is taut in that direction.
         rates: (n, 2, 20) 1/s, for a negative and a positive action.
-        period: seconds of the control step.
+        period: (n, 1) seconds of the control step.
 
     Returns:
         The action that reaches the joint, and the new slack. As printed, the paper divides by the

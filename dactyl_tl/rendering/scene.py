@@ -58,10 +58,8 @@ def build_visual_model(task: str, *, hand: str = "gymnasium_robotics", goal: boo
     Raises:
         ValueError: Unknown task or hand.
     """
-    if task not in TASKS:
-        raise ValueError(f"Unknown task {task!r}; choose one of {', '.join(TASKS)}.")
-    spec = scene_spec(**TASKS[task], hand=hand, visuals=True)
-    object_name = TASKS[task]["object_name"]
+    spec = scene_spec(task, hand=hand, visuals=True)
+    object_name = TASKS[task].object_name
     _dress_hand(spec)
     body = spec.body(OBJECT_BODY)
     for geom in body.geoms:

@@ -12,14 +12,25 @@ from dactyl_tl.contract import ACTUATORS, COUPLED, FINGERS, JOINTS, PHYSICS_TIME
 from dactyl_tl.simulation.hand import PALM_BODY, PREFIX, REFERENCE_MARKERS, edit_hand, load_hand_spec
 from dactyl_tl.simulation.objects import GEOM_PREFIX, OBJECT_BODY, OBJECT_JOINT, START_POSITION, add_object
 
+
+@dataclass(frozen=True)
+class Task:
+    """What a task's scene holds."""
+
+    object_name: str
+    """Key of :data:`dactyl_tl.simulation.objects.OBJECTS`."""
+    locked_wrist: bool = False
+    """Whether the wrist's pitch joint is held at zero (Section 6.1)."""
+
+
 TASKS = MappingProxyType(
     {
-        "block": {"object_name": "block", "locked_wrist": False},
-        "prism": {"object_name": "prism", "locked_wrist": False},
-        "block_locked_wrist": {"object_name": "block", "locked_wrist": True},
+        "block": Task("block"),
+        "prism": Task("prism"),
+        "block_locked_wrist": Task("block", locked_wrist=True),
     }
 )
-"""What each task's scene holds (Table 3)."""
+"""The tasks of Table 3."""
 
 CAMERA_DISTANCE = 0.5
 """Metres from the object's start to each camera (Section B.3)."""
@@ -70,63 +81,42 @@ class Scene:
 
 
 def build_scene(
-    object_name: str = "block",
-    *,
-    hand: str = "gymnasium_robotics",
-    locked_wrist: bool = False,
-    visuals: bool = False,
-    strip: bool = True,
+    task: str = "block", *, hand: str = "gymnasium_robotics", visuals: bool = False, strip: bool = True
 ) -> Scene:
     """Compile hand and object.
 
     Args:
-        object_name: key of :data:`dactyl_tl.simulation.objects.OBJECTS`.
+        task: key of :data:`TASKS`.
         hand: one of :data:`dactyl_tl.simulation.hand.HANDS`.
-        locked_wrist: hold the wrist's pitch joint at zero.
         visuals: keep visual meshes, materials, textures and lights. The state layout is the same.
         strip: drop what costs time and hardly changes a trajectory, see
             :func:`~dactyl_tl.simulation.hand.edit_hand`. Off, to test by how much.
 
     Raises:
-        ValueError: unknown object or hand.
+        ValueError: unknown task or hand.
     """
-    spec = scene_spec(object_name, hand=hand, locked_wrist=locked_wrist, visuals=visuals, strip=strip)
-    model = spec.compile()
+    model = scene_spec(task, hand=hand, visuals=visuals, strip=strip).compile()
     _enlarge_object_bounds(model)
     return _index(model)
 
 
 def scene_spec(
-    object_name: str = "block",
-    *,
-    hand: str = "gymnasium_robotics",
-    locked_wrist: bool = False,
-    visuals: bool = False,
-    strip: bool = True,
+    task: str = "block", *, hand: str = "gymnasium_robotics", visuals: bool = False, strip: bool = True
 ) -> mujoco.MjSpec:
     """The spec that :func:`build_scene` compiles, for renderers that add to it. Arguments as there."""
+    if task not in TASKS:
+        raise ValueError(f"Unknown task {task!r}; choose one of {', '.join(TASKS)}.")
     spec = load_hand_spec()
     for name in ("object", "target", "floor0"):
         spec.delete(spec.body(name))
     spec.delete(spec.geom("floor0"))
     if not visuals:
         _remove_visuals(spec)
-    edit_hand(spec, hand, locked_wrist=locked_wrist, strip=strip)
-    add_object(spec, object_name, material="material:object" if visuals else "")
+    edit_hand(spec, hand, locked_wrist=TASKS[task].locked_wrist, strip=strip)
+    add_object(spec, TASKS[task].object_name, material="material:object" if visuals else "")
     _add_cameras(spec)
     _set_options(spec)
     return spec
-
-
-def build_task_scene(task: str, *, hand: str = "gymnasium_robotics", visuals: bool = False) -> Scene:
-    """The scene of a task of :data:`TASKS`.
-
-    Raises:
-        ValueError: unknown task or hand.
-    """
-    if task not in TASKS:
-        raise ValueError(f"Unknown task {task!r}; choose one of {', '.join(TASKS)}.")
-    return build_scene(**TASKS[task], hand=hand, visuals=visuals)
 
 
 def _remove_visuals(spec: mujoco.MjSpec) -> None:
