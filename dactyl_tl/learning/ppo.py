@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
-from torch import distributed as dist
 from torchrl.modules import set_recurrent_mode
 from torchrl.objectives.value import GAE
 
 from dactyl_tl.contract import POLICY, PRIVILEGED, policy_keys, privileged_keys
 from dactyl_tl.learning.config import PPOConfig
 from dactyl_tl.learning.loss import PPOLoss
-from dactyl_tl.learning.rollout import evaluate, split_chunks, with_states, zero_states
+from dactyl_tl.learning.ranks import mean_of_ranks, of_all_ranks, rank, world_size
+from dactyl_tl.learning.rollout import evaluate, shuffled, split_chunks, with_states, zero_states
 from dactyl_tl.models import IS_INIT, Actor, Critic
 from dactyl_tl.models.description import CHECKPOINT_ENTRY, describe
 
@@ -106,7 +104,7 @@ class PPOModule(LightningModule):
         metrics |= returns
         metrics |= self._update(chunks, starts)
         self._take_in_observations(rollout)
-        self.frames += rollout.numel() * _world_size()
+        self.frames += rollout.numel() * world_size()
         self.rollouts += 1
         self._log(metrics)
 
@@ -176,8 +174,9 @@ class PPOModule(LightningModule):
         if carried is None or len(carried) < needed:
             grown = zero_states(self.critic.state_keys, self.critic.config.lstm, needed, self.device)
             if carried is not None:
-                grown[: len(carried)] = carried
-            self._critic_states = carried = grown
+                grown[: len(carried)] = carried.to(self.device)
+            carried = grown
+        self._critic_states = carried = carried.to(self.device)
         return carried, rows
 
     def _update(self, chunks: TensorDictBase, starts: TensorDictBase) -> dict[str, Tensor]:
@@ -186,7 +185,8 @@ class PPOModule(LightningModule):
         history: list[dict[str, Tensor]] = []
         for epoch in range(self.config.epochs):
             first = len(history)
-            for index in self._minibatches(epoch, len(chunks)):
+            order = shuffled(self.config.seed, rank(), int(self.rollouts), epoch, len(chunks))
+            for index in order.to(self.device).tensor_split(self.config.minibatches):
                 minibatch = with_states(chunks[index], starts[index])
                 with set_recurrent_mode(True):
                     losses = self.loss(minibatch)
@@ -197,18 +197,10 @@ class PPOModule(LightningModule):
                 norms = self._clip_gradients()
                 optimizer.step()
                 history.append(_metrics(losses) | norms)
-            kl = _mean_of_ranks(torch.stack([each["policy/kl"] for each in history[first:]]).mean())
+            kl = mean_of_ranks(torch.stack([each["policy/kl"] for each in history[first:]]).mean())
             self._adapt_learning_rate(kl)
         means = {name: torch.stack([each[name] for each in history]).mean() for name in history[0]}
         return means | {"policy/kl": kl, "policy/first_ratio": history[0]["policy/ratio"]}
-
-    def _minibatches(self, epoch: int, num_chunks: int) -> Iterator[Tensor]:
-        """Shuffled indices of one pass; a function of the seed, the rank and how far training is."""
-        rank = dist.get_rank() if _world_size() > 1 else 0
-        entropy = np.random.SeedSequence([self.config.seed, rank, int(self.rollouts), epoch])
-        order = torch.Generator().manual_seed(int(entropy.generate_state(1)[0]))
-        permutation = torch.randperm(num_chunks, generator=order).to(self.device)
-        yield from permutation.tensor_split(self.config.minibatches)
 
     def _clip_gradients(self) -> dict[str, Tensor]:
         limit = self.config.max_gradient_norm
@@ -259,18 +251,17 @@ class PPOModule(LightningModule):
         if self._critic_states is None:
             return
         carried = {key: value.contiguous() for key, value in self._critic_states.items()}
-        checkpoint["critic_states"] = {key: _of_all_ranks(value).cpu() for key, value in carried.items()}
+        checkpoint["critic_states"] = {key: of_all_ranks(value).cpu() for key, value in carried.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take this rank's carried states back; afresh where the number of ranks has changed."""
         saved = checkpoint.get("critic_states")
-        rank = dist.get_rank() if _world_size() > 1 else 0
         self._critic_states = None
-        if saved is None or any(len(value) != _world_size() for value in saved.values()):
+        if saved is None or any(len(value) != world_size() for value in saved.values()):
             return
-        mine = {key: value[rank].to(self.device) for key, value in saved.items()}
+        mine = {key: value[rank()] for key, value in saved.items()}
         size = next(iter(mine.values())).shape[:1] if mine else []
-        self._critic_states = TensorDict(mine, batch_size=size, device=self.device) if mine else None
+        self._critic_states = TensorDict(mine, batch_size=size) if mine else None
 
 
 def _metrics(losses: TensorDictBase) -> dict[str, Tensor]:
@@ -282,23 +273,3 @@ def _metrics(losses: TensorDictBase) -> dict[str, Tensor]:
         "policy/ratio": losses["mean_ratio"],
         "value/loss": losses["loss_critic"].detach(),
     }
-
-
-def _world_size() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
-def _mean_of_ranks(value: Tensor) -> Tensor:
-    if _world_size() > 1:
-        dist.all_reduce(value)
-        value = value / _world_size()
-    return value
-
-
-def _of_all_ranks(value: Tensor) -> Tensor:
-    """``value`` of every rank, ``[ranks, ...]``."""
-    if _world_size() == 1:
-        return value.unsqueeze(0)
-    gathered = [torch.empty_like(value) for _ in range(_world_size())]
-    dist.all_gather(gathered, value)
-    return torch.stack(gathered)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
@@ -43,61 +44,50 @@ def evaluate(critic: Critic, rollout: TensorDictBase, state: TensorDictBase, chu
 
     Args:
         critic: the value network.
-        rollout: ``[N, T]`` with ``("privileged", ...)``, ``is_init`` if the network is recurrent,
-            and under ``"next"`` the privileged observations, ``done`` and ``terminated``.
+        rollout: ``[N, T]`` with ``("privileged", ...)``, ``is_init`` and, under ``"next"``, the
+            privileged observations, ``done`` and ``terminated``.
         state: the recurrent state before the rollout, ``[N]``.
         chunk: length of the chunks.
     """
-    num_steps = rollout.shape[1]
-    steps = rollout.select(PRIVILEGED, *((IS_INIT,) if critic.state_keys else ()))
-    if critic.state_keys:
-        value, states = _unroll(critic, steps, state)
-    else:
-        value = critic(steps)["state_value"]
-        states = [state] * (num_steps + 1)
-
-    terminated = rollout["next", "terminated"].squeeze(-1)
     ends = rollout["next", "done"].squeeze(-1).clone()
     ends[:, -1] = True
-    next_value = torch.zeros_like(value)
-    next_value[:, :-1] = value[:, 1:]
-    next_value[ends] = 0.0
+    bootstrap = ends & ~rollout["next", "terminated"].squeeze(-1)
+    last = rollout["next"].select(PRIVILEGED).transpose(0, 1)[bootstrap.t()]
 
-    bootstrap = ends & ~terminated
-    last = rollout["next"].select(PRIVILEGED)[bootstrap]
-    if len(last):
-        if critic.state_keys:
-            last[IS_INIT] = torch.zeros(len(last), 1, dtype=torch.bool, device=value.device)
-            # Boolean indexing walks rows first: go through the steps of each row in that order.
-            row, step = bootstrap.nonzero(as_tuple=True)
-            for key in critic.state_keys:
-                last[key] = _gather([each[key] for each in states[1:]], row, step)
-        with set_recurrent_mode(False):
-            next_value[bootstrap] = critic(last)["state_value"]
-    return Valuation(value, next_value, torch.stack(states[:-1:chunk], 1), states[-1])
+    if critic.state_keys:
+        value, starts, state, reached = _unroll(critic, rollout, state, bootstrap, chunk)
+        last.update(reached)
+        last[IS_INIT] = torch.zeros_like(bootstrap[bootstrap]).unsqueeze(-1)
+    else:
+        value = critic(rollout.select(PRIVILEGED))["state_value"]
+        starts = state.unsqueeze(1).expand(-1, rollout.shape[1] // chunk)
+
+    next_value = torch.zeros_like(value)
+    next_value[:, :-1] = value[:, 1:].masked_fill(ends[:, :-1, None], 0.0)
+    with set_recurrent_mode(False):
+        next_value.transpose(0, 1)[bootstrap.t()] = critic(last)["state_value"]
+    return Valuation(value, next_value, starts, state)
 
 
 def _unroll(
-    critic: Critic, steps: TensorDictBase, state: TensorDictBase
-) -> tuple[Tensor, list[TensorDictBase]]:
-    """Values ``[N, T, 1]`` and the T + 1 states before, between and after the steps."""
-    values, states = [], [state]
+    critic: Critic, rollout: TensorDictBase, state: TensorDictBase, keep: Tensor, chunk: int
+) -> tuple[Tensor, TensorDictBase, TensorDictBase, TensorDictBase]:
+    """Step the value network through a rollout ``[N, T]``.
+
+    Returns:
+        values ``[N, T, 1]``; states before the chunks ``[N, T / chunk]``; the last state ``[N]``; and
+        the states after the steps marked in ``keep``, all of one step before all of the next.
+    """
+    values, starts, kept = [], [], []
     with set_recurrent_mode(False):
-        for step in steps.unbind(1):
+        for index, step in enumerate(rollout.select(PRIVILEGED, IS_INIT).unbind(1)):
+            if index % chunk == 0:
+                starts.append(state)
             after = critic(step.update(state))
-            values.append(after["state_value"])
             state = after["next"].select(*critic.state_keys)
-            states.append(state)
-    return torch.stack(values, 1), states
-
-
-def _gather(states: Sequence[Tensor], row: Tensor, step: Tensor) -> Tensor:
-    """``states[step][row]`` for each pair, without stacking every state of the rollout."""
-    gathered = states[0].new_empty(len(row), *states[0].shape[1:])
-    for index in step.unique().tolist():
-        chosen = step == index
-        gathered[chosen] = states[index][row[chosen]]
-    return gathered
+            values.append(after["state_value"])
+            kept.append(state[keep[:, index]])
+    return torch.stack(values, 1), torch.stack(starts, 1), state, torch.cat(kept)
 
 
 def split_chunks(
@@ -134,6 +124,16 @@ def with_states(chunks: TensorDictBase, starts: TensorDictBase) -> TensorDictBas
         padded[:, 0] = start.masked_fill(chunks[IS_INIT][:, 0].unsqueeze(-1), 0.0)
         chunks.set(key, padded)
     return chunks
+
+
+def shuffled(seed: int, rank: int, rollout: int, epoch: int, size: int) -> Tensor:
+    """The order, int64 ``[size]``, in which an epoch visits its chunks.
+
+    A function of how far training is and of nothing that came before, so a resumed run visits them
+    in the order that the interrupted one would have.
+    """
+    entropy = np.random.SeedSequence([seed, rank, rollout, epoch]).generate_state(1)
+    return torch.randperm(size, generator=torch.Generator().manual_seed(int(entropy[0])))
 
 
 def zero_states(state_keys: Sequence[str], size: int, batch: int, device: torch.device) -> TensorDict:

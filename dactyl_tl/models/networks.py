@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from tensordict.nn import (
@@ -63,7 +63,7 @@ class PolicyHead(nn.Linear):
         nn.init.zeros_(self.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        return super().forward(features).unflatten(-1, (NUM_ACTUATORS, NUM_BINS))
+        return _in_float32(super().forward, features).unflatten(-1, (NUM_ACTUATORS, NUM_BINS))
 
 
 class ValueHead(nn.Linear):
@@ -80,7 +80,7 @@ class ValueHead(nn.Linear):
         self.normalizer = ValueNormalizer()
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.normalizer.denormalize(super().forward(features))
+        return self.normalizer.denormalize(_in_float32(super().forward, features))
 
 
 class Actor(ProbabilisticTensorDictSequential):
@@ -185,6 +185,12 @@ def _torso(
         "encoder": TensorDictModule(encoder, in_keys=list(in_keys), out_keys=[hidden]),
         "memory": memory,
     }
+
+
+def _in_float32(layer: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
+    """The heads keep full precision under autocast: log-probabilities and values are sums of many."""
+    with torch.autocast(features.device.type, enabled=False):
+        return layer(features.float())
 
 
 def _dense(inputs: int, outputs: int) -> nn.Linear:
