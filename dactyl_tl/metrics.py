@@ -147,9 +147,11 @@ def wandb_logger(directory: str, project: str, name: str, mode: str = "auto") ->
 
     settings = wandb.Settings(silent=True, console="off", disable_git=True, x_disable_stats=True)
     offline = mode == "offline" or not key
-    return WandbLogger(
+    logger = WandbLogger(
         project=project, name=name, save_dir=directory, offline=offline, log_model=False, settings=settings
     )
+    logger._wandb_init.pop("anonymous", None)  # W&B warns of this setting, which Lightning always sends
+    return logger
 
 
 def _has_wandb_key() -> bool:

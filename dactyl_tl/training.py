@@ -22,11 +22,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
-from pytorch_lightning.loggers import Logger
+from pytorch_lightning.loggers import Logger, WandbLogger
 from torchrl.envs import EnvBase
 
 from dactyl_tl.collection import CollectionPlan, RolloutDataModule
@@ -91,7 +92,7 @@ def train(cfg: DictConfig) -> TrainingResult:
             num_sanity_val_steps=0,
             log_every_n_steps=1,
             default_root_dir=run,
-            **OmegaConf.to_container(cfg.trainer, resolve=True),  # type: ignore[arg-type]
+            **_plain(cfg.trainer),
         )
         data = RolloutDataModule(
             collection_plan(settings, trainer.global_rank),
@@ -99,11 +100,14 @@ def train(cfg: DictConfig) -> TrainingResult:
             settings.collection.kind,
             settings.collection.window,
         )
+        for logger in loggers:
+            logger.log_hyperparams(_plain(cfg))
         try:
             with session.graceful_signals():
                 trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         finally:
             data.close()
+            _finish(loggers)
     last = run / CHECKPOINTS / LAST
     return TrainingResult(
         run=run,
@@ -215,13 +219,24 @@ def _build_module(settings: Settings, policy: str | None) -> PPOModule:
     return module
 
 
+def _finish(loggers: list[Logger]) -> None:
+    """End what a logger runs beside us; W&B's service would outlive a run in a notebook or a test."""
+    if any(isinstance(logger, WandbLogger) for logger in loggers):
+        import wandb
+
+        wandb.finish()
+
+
 def _instantiate(group: DictConfig | None, name: str) -> list[Any]:
     """Every entry of a group that is not switched off with null."""
     try:
-        return [instantiate(entry) for entry in (group or {}).values() if entry is not None]
-    except Exception as error:
-        cause = error.__cause__ or error
-        raise ConfigurationError(f"{name}: {cause}") from error
+        return [
+            instantiate(entry, _convert_="all", _recursive_=False)
+            for entry in (group or {}).values()
+            if entry is not None
+        ]
+    except InstantiationException as error:
+        raise ConfigurationError(f"{name}: {error.__cause__ or error}") from error
 
 
 def _check_disk(run: Path, module: PPOModule) -> None:
@@ -242,8 +257,11 @@ def _check_disk(run: Path, module: PPOModule) -> None:
 
 def _write_config(cfg: DictConfig, run: Path) -> None:
     """The resolved configuration beside the results; a resumed run starts from it."""
-    resolved = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
-    OmegaConf.save(resolved, run / "config.yaml")
+    OmegaConf.save(OmegaConf.create(_plain(cfg)), run / "config.yaml")
+
+
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
 
 
 @contextmanager

@@ -188,12 +188,15 @@ class MultiProcess(RolloutSource):
             raise
 
     def _check(self, cause: BaseException | None = None) -> None:
-        for index, pid in enumerate(self._pids):
-            code = _exit_code(self._processes[index], pid)
-            if code is not None:
-                raise CollectionError(
-                    f"worker {index} of {len(self._pids)} (process {pid}) ended with {_ending(code)}"
-                ) from cause
+        codes = [_exit_code(p, pid) for p, pid in zip(self._processes, self._pids, strict=True)]
+        ended = [index for index, code in enumerate(codes) if code is not None]
+        if ended:
+            # The pool asks the others to end when one has died; the one that died says why.
+            index = max(ended, key=lambda each: codes[each] != 0)
+            raise CollectionError(
+                f"worker {index} of {len(codes)} (process {self._pids[index]}) ended with "
+                f"{_ending(codes[index] or 0)}"
+            ) from cause
 
     def close(self) -> None:
         """Ask the workers to end, then end those that do not."""

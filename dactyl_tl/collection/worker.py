@@ -149,7 +149,7 @@ class RolloutCollector(Collector):
         buffer = io.BytesIO()
         state = {
             "environment": dict(self.env.base_env.state_dict()),
-            "carrier": self._carrier.clone().to_dict(),
+            "carrier": self._carrier.exclude("collector").clone().to_dict(),  # without trajectory numbers
             "generator": self._generator_state,
         }
         torch.save(state, buffer)

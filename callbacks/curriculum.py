@@ -1,0 +1,82 @@
+"""Harder as it gets better: goals further away, randomizations wider."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from dactyl_tl.collection.board import KNOBS
+
+
+class Curriculum(Callback):
+    """Move an attribute of the environment from ``start`` to ``stop`` as successes grow.
+
+    It moves by ``step`` whenever, since the last move, ``episodes`` episodes have ended and the mean of
+    ``monitor`` is at least ``threshold``. The new value reaches the simulations of every worker before
+    its next rollout, and episodes or goals that begin there follow it.
+
+    Args:
+        knob: ``"goal_angle"``, rad, or ``"randomization_scale"``, a share in [0, 1].
+        start: first value.
+        stop: last value.
+        step: of each move; its sign does not matter.
+        threshold: of the monitored metric.
+        episodes: between two moves; at least the window of the statistics, so that the metric speaks
+            of the present value only.
+        monitor: metric of the rollouts.
+
+    Raises:
+        ValueError: an unknown knob, or a step of 0.
+    """
+
+    def __init__(
+        self,
+        knob: str,
+        start: float,
+        stop: float,
+        step: float,
+        threshold: float,
+        episodes: int = 200,
+        monitor: str = "episode/successes",
+    ) -> None:
+        if knob not in KNOBS:
+            raise ValueError(f"knob is {knob!r}; choose from {', '.join(KNOBS)}")
+        if not step:
+            raise ValueError("step is 0; the curriculum would never move")
+        self.knob, self.value = knob, float(start)
+        self._low, self._high = min(start, stop), max(start, stop)
+        self._step = abs(step) if stop >= start else -abs(step)
+        self._threshold, self._episodes, self._monitor = threshold, episodes, monitor
+        self._moved_at = 0
+
+    @property
+    def state_key(self) -> str:
+        """One for each knob, so that two curricula keep two states."""
+        return f"Curriculum[{self.knob}]"
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the simulations the value to start, or to go on, with."""
+        self._turn(trainer)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """Move if the last rollouts were good enough, and log where it stands."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        finished = data.statistics.finished
+        good = data.metrics.get(self._monitor, float("-inf")) >= self._threshold
+        if good and finished - self._moved_at >= self._episodes:
+            self.value = min(max(self.value + self._step, self._low), self._high)
+            self._moved_at = finished
+            self._turn(trainer)
+        pl_module.log(f"curriculum/{self.knob}", self.value, batch_size=1)
+
+    def _turn(self, trainer: Trainer) -> None:
+        trainer.datamodule.source.board.turn(self.knob, self.value)  # type: ignore[attr-defined]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The value and when it was reached."""
+        return {"value": self.value, "moved_at": self._moved_at}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the value."""
+        self.value, self._moved_at = state_dict["value"], state_dict["moved_at"]

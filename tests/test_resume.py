@@ -1,0 +1,96 @@
+"""A resumed run is the run that was never stopped, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from dactyl_tl.metrics import read_metrics
+from dactyl_tl.training import train
+from tests.compose import TOY, compose
+
+FRAMES = 64
+"""Of a rollout of experiment=smoke."""
+
+
+def run(directory: Path, rollouts: int, *overrides: str, resume: Path | None = None) -> dict:
+    words = ["experiment=smoke", f"frames={rollouts * FRAMES}", *overrides]
+    if resume is not None:
+        words.append(f"resume={resume}")
+    result = train(compose(directory, words))
+    assert result.frames == rollouts * FRAMES
+    return torch.load(directory / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def assert_same(left: object, right: object, where: str = "") -> None:
+    """Equal nested containers of tensors and values."""
+    assert type(left) is type(right), where
+    if isinstance(left, dict):
+        assert left.keys() == right.keys(), where
+        for key in left:
+            assert_same(left[key], right[key], f"{where}/{key}")
+    elif isinstance(left, (list, tuple)):
+        assert len(left) == len(right), where
+        for index, pair in enumerate(zip(left, right, strict=True)):
+            assert_same(*pair, f"{where}/{index}")
+    elif isinstance(left, torch.Tensor):
+        assert torch.equal(left, right), where
+    else:
+        assert left == right, where
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        pytest.param(("collection=inprocess", "collection.workers=1"), id="inprocess"),
+        pytest.param(
+            ("collection=inprocess", "collection.workers=1", "network.policy=feedforward"), id="feedforward"
+        ),
+        pytest.param(
+            ("collection=multiprocess", "collection.workers=2", "collection.num_envs=2"), id="multiprocess"
+        ),
+        pytest.param(
+            (
+                TOY,
+                "collection=inprocess",
+                "collection.workers=2",
+                "collection.num_envs=2",
+                "collection.window=4",
+                "ppo.learning_rate_schedule=kl",
+                "callbacks=[default,curriculum]",
+                "callbacks.goal_curriculum.threshold=0.0",
+                "callbacks.goal_curriculum.episodes=1",
+            ),
+            id="toy-curriculum-schedule",
+        ),
+    ],
+)
+def test_resuming_is_bit_exact(tmp_path: Path, overrides: tuple[str, ...]) -> None:
+    straight = run(tmp_path / "straight", 4, *overrides)
+    run(tmp_path / "parts", 2, *overrides)
+    resumed = run(tmp_path / "parts", 4, *overrides, resume=tmp_path / "parts")
+    for part in ("state_dict", "optimizer_states", "critic_states", "RolloutDataModule", "loops"):
+        if part in straight:
+            assert_same(straight[part], resumed[part], part)
+    assert straight["RolloutDataModule"]["ranks"][0], "the simulations' state is there"
+
+    rows = [read_metrics(tmp_path / name / "metrics.csv") for name in ("straight", "parts")]
+    assert [row["frames"] for row in rows[1]] == [FRAMES * k for k in (1, 2, 3, 4)]
+    for one, other in zip(*rows, strict=True):
+        for key in one:
+            if not key.startswith("throughput/"):
+                assert one[key] == pytest.approx(other[key], rel=0, abs=0, nan_ok=True), key
+
+
+def test_same_seed_same_weights_other_seed_others(tmp_path: Path) -> None:
+    words = (TOY, "logger=csv")
+    weights = [
+        run(tmp_path / f"{index}", 2, *words, f"seed={seed}")["state_dict"]
+        for index, seed in enumerate((3, 3, 4))
+    ]
+    assert_same(weights[0], weights[1])
+    key = "loss.actor_network.module.0.module.dense.weight"
+    key = key if key in weights[0] else next(k for k in weights[0] if k.endswith("dense.weight"))
+    assert not torch.equal(weights[0][key], weights[2][key])
