@@ -2,14 +2,14 @@
 # make test     the whole test suite
 # make check    format, lint, types
 # make format   put the sources in the project's format
-# make clean    remove the environment and everything that can be made again (not outputs/)
+# make clean    remove the environment and everything that can be made again, but no results
 
 PYTHON ?= python3
 VENV ?= .venv
 MINUTES ?= 10
 SEED ?= 0
-RUN ?= outputs/laptop-seed$(SEED)
 TRIALS ?= 100
+RUN ?= runs/laptop-seed$(SEED)
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
@@ -33,8 +33,14 @@ $(INSTALLED): setup.py pyproject.toml constraints.txt
 	@touch $@
 
 $(RENDERING): $(INSTALLED) scripts/rendering.sh
-	@bash scripts/rendering.sh "$(BIN)/python"
-	@touch $@
+	@bash scripts/rendering.sh "$(BIN)/python" $@
+
+train: setup
+	$(BIN)/python train.py experiment=laptop minutes=$(MINUTES) seed=$(SEED) hydra.run.dir=$(RUN)
+	$(BIN)/python evaluate.py policy=[$(RUN),untrained] $(LAPTOP_TRIALS) trials=$(TRIALS) \
+		video=$$(cat $(RENDERING)) hydra.run.dir=$(RUN)/evaluation
+	@echo "Learning curve: $(RUN)/curves.png"
+	@if ls $(RUN)/evaluation/*.mp4 >/dev/null 2>&1; then echo "Videos:         $(RUN)/evaluation/*.mp4"; fi
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

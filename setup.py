@@ -35,6 +35,7 @@ DEVELOPMENT = [
     "pytest>=8.3",
     "pytest-timeout>=2.3",
     "ruff==0.17.5",
+    "setuptools>=77",
 ]
 
 setup(

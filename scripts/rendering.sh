@@ -2,17 +2,21 @@
 # See that pictures can be drawn without a screen; where they cannot, install what Debian and Ubuntu need
 # for it if that is allowed, or say what to install. Never an error: all but pictures works without.
 #
-#   scripts/rendering.sh .venv/bin/python
+# Writes true or false to ANSWER.
+#
+#   scripts/rendering.sh .venv/bin/python ANSWER
 set -euo pipefail
 
-python=${1:?usage: scripts/rendering.sh PYTHON}
+usage="usage: scripts/rendering.sh PYTHON ANSWER"
+python=${1:?$usage}
+answer=$(realpath -m "${2:?$usage}")
 cd "$(dirname "$0")/.."
 
 draws() {
   "$python" -c 'from dactyl_tl.rendering.offscreen import check_renderer; check_renderer()' >/dev/null 2>&1
 }
 
-if draws; then exit 0; fi
+if draws; then echo true >"$answer"; exit 0; fi
 packages=$("$python" -c 'from dactyl_tl.rendering.offscreen import DEBIAN_PACKAGES; print(*DEBIAN_PACKAGES)')
 as_root=()
 if [ "$(id -u)" != 0 ]; then as_root=(sudo -n); fi
@@ -23,10 +27,11 @@ if command -v apt-get >/dev/null && "${as_root[@]}" true 2>/dev/null; then
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $packages
   } >/dev/null 2>&1 || true
 fi
-if draws; then exit 0; fi
+if draws; then echo true >"$answer"; exit 0; fi
+echo false >"$answer"
 cat >&2 <<MESSAGE
 Pictures cannot be drawn on this machine, so there will be no video. All else works. To have them:
   Debian, Ubuntu:  apt-get install $packages
   elsewhere:       an EGL library with a software or GPU driver (Mesa's, for one)
-then remove .rendering from the environment's folder and run make again.
+then remove $answer and run make again.
 MESSAGE

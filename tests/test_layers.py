@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = (
     "contract",
+    "errors",
     "rotations",
     "simulation",
     "rendering",
@@ -23,6 +24,7 @@ LAYERS = (
     "metrics",
     "restoring",
     "training",
+    "launch",
     "registration",
 )
 """Parts of dactyl_tl; each imports itself and what stands before it."""
