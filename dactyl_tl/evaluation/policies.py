@@ -2,11 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
 import torch
+from omegaconf import OmegaConf
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 
+from dactyl_tl.checkpoint import (
+    DESCRIPTION,
+    BundleError,
+    load_policy,
+    policy_from_checkpoint,
+    read_description,
+)
 from dactyl_tl.contract import NUM_ACTUATORS, NUM_BINS
+from dactyl_tl.errors import ConfigurationError
+from dactyl_tl.models import DeployedPolicy, NetworkConfig, build_actor
+
+RANDOM, UNTRAINED = "random", "untrained"
+
+CHECKPOINT_SUFFIX = ".ckpt"
+
+IN_A_RUN = ("bundles/best", "bundles/last", "checkpoints/best.ckpt", "checkpoints/last.ckpt")
+"""Where a training run's directory may hold its policy; the first that exists is taken."""
+
+CHOICES = (
+    f"{RANDOM}, {UNTRAINED}, a bundle's directory, a checkpoint ({CHECKPOINT_SUFFIX}) or a training run's directory"
+)
+
+
+@dataclass(frozen=True)
+class NamedPolicy:
+    """A policy ready to act, and how it was trained to act.
+
+    Attributes:
+        name: For tables; unique among those of one evaluation.
+        module: Reads policy keys, writes ``action``.
+        source: Where it came from, in words.
+        environment: The ``environment`` section of the configuration it was trained with, if known.
+    """
+
+    name: str
+    module: TensorDictModuleBase
+    source: str
+    environment: Mapping[str, Any] = field(default_factory=dict)
 
 
 class RandomPolicy(TensorDictModuleBase):
@@ -19,3 +62,101 @@ class RandomPolicy(TensorDictModuleBase):
         """Write ``action``, int64 [..., 20]."""
         shape = (*tensordict.batch_size, NUM_ACTUATORS)
         return tensordict.set("action", torch.randint(NUM_BINS, shape, device=tensordict.device))
+
+
+def find_policies(
+    names: Sequence[str], *, device: str | torch.device = "cpu", seed: int = 0
+) -> list[NamedPolicy]:
+    """Find policies by name.
+
+    ``untrained`` is the network of the first other policy that has one, as training would start it (the
+    paper's network if there is none). It, and ``random``, act in the way the first trained policy does.
+
+    Args:
+        names: Each one of :data:`CHOICES`.
+        device: To put them on.
+        seed: Of the untrained network's weights.
+
+    Raises:
+        ConfigurationError: There is no such policy, it cannot be used, or one is named twice.
+    """
+    if not names:
+        raise ConfigurationError(f"policy is empty; give one or several of: {CHOICES}")
+    if len(set(names)) < len(names):
+        raise ConfigurationError(f"policy names one twice: {', '.join(names)}")
+    loaded = {name: _load(name, device) for name in names if name not in (RANDOM, UNTRAINED)}
+    first = next(iter(loaded.values()), None)
+    environment = first.environment if first else {}
+    policies = []
+    for name, label in zip(names, _labels(names), strict=True):
+        if name == RANDOM:
+            policies.append(NamedPolicy(label, RandomPolicy(), "uniformly random actions", environment))
+        elif name == UNTRAINED:
+            config = first.module.actor.config if first else NetworkConfig()
+            policies.append(
+                NamedPolicy(label, _untrained(config, device, seed), "fresh weights", environment)
+            )
+        else:
+            found = loaded[name]
+            policies.append(NamedPolicy(label, found.module, found.source, found.environment))
+    return policies
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    module: DeployedPolicy
+    source: str
+    environment: Mapping[str, Any]
+
+
+def _load(name: str, device: str | torch.device) -> _Loaded:
+    path = _locate(Path(name))
+    try:
+        if path.suffix == CHECKPOINT_SUFFIX:
+            return _Loaded(policy_from_checkpoint(path, device), str(path), _run_environment(path))
+        module = load_policy(path, device)
+        config = read_description(path).get("config") or {}
+        return _Loaded(module, str(path), config.get("environment") or {})
+    except BundleError as error:
+        raise ConfigurationError(f"policy={name}: {error}") from error
+
+
+def _locate(path: Path) -> Path:
+    """The bundle's directory or checkpoint that ``path`` means."""
+    if not path.exists():
+        raise ConfigurationError(f"policy={path} does not exist; choose {CHOICES}")
+    if path.is_file() and path.name == DESCRIPTION:
+        return path.parent
+    if path.is_file() or (path / DESCRIPTION).is_file():
+        return path
+    for place in IN_A_RUN:
+        inside = path / place
+        if inside.is_file() or (inside / DESCRIPTION).is_file():
+            return inside
+    raise ConfigurationError(
+        f"policy={path} holds no policy: neither {DESCRIPTION} nor {', '.join(IN_A_RUN)}; choose {CHOICES}"
+    )
+
+
+def _run_environment(checkpoint: Path) -> Mapping[str, Any]:
+    """How the run that wrote ``checkpoint`` set up its environment, if its configuration is beside it."""
+    path = checkpoint.parent.parent / "config.yaml"
+    if not path.is_file():
+        return {}
+    config = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    return config.get("environment") or {} if isinstance(config, dict) else {}
+
+
+def _untrained(config: NetworkConfig, device: str | torch.device, seed: int) -> DeployedPolicy:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return DeployedPolicy(build_actor(config).to(device))
+
+
+def _labels(names: Sequence[str]) -> list[str]:
+    """The shortest endings of the paths that tell them apart."""
+    parts = [Path(name).parts if name not in (RANDOM, UNTRAINED) else (name,) for name in names]
+    length = 1
+    while len({part[-length:] for part in parts}) < len(parts):
+        length += 1
+    return ["/".join(part[-length:]) for part in parts]

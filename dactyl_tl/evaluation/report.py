@@ -21,6 +21,9 @@ from dactyl_tl.evaluation.protocol import Ending
 from dactyl_tl.evaluation.statistics import CONFIDENCE
 from dactyl_tl.evaluation.trials import TrialResults
 
+TABLE_WIDTH = 80
+"""Characters."""
+
 CSV_COLUMNS = ("policy", "index", "seed", "slot", "successes", "ending", "seconds", "goal_seconds")
 
 
@@ -31,42 +34,50 @@ def results_table(results: Sequence[TrialResults], paper: Sequence[PaperRow] = (
         results: One for each policy; not empty.
         paper: Rows to print beside them.
     """
-    limits = results[0].limits
-    table = Table(title=_title(results[0]), title_style="bold", title_justify="left", caption_justify="left")
-    table.add_column("consecutive rotations")
-    for column in (
-        "mean ± std", f"{CONFIDENCE:.0%} interval\nof the mean", "median", "rotations\nper minute",
-        f"{limits.rotations}\nreached", "dropped", "timed\nout", "diverged",
-    ):  # fmt: skip
-        table.add_column(column, justify="right")
+    return Group(
+        Text(_title(results[0]), style="bold"),
+        _rotations(results, paper),
+        _endings(results),
+        *(_sorted_trials(result.policy, result.summary().trials) for result in results),
+    )
+
+
+def _rotations(results: Sequence[TrialResults], paper: Sequence[PaperRow]) -> Table:
+    table = _table(
+        "rotations in a row", "mean ± std", f"{CONFIDENCE:.0%} interval\nof the mean", "median",
+        "rotations\nper minute",
+    )  # fmt: skip
     for result in results:
-        summary, endings = result.summary(), result.endings
+        summary = result.summary()
         table.add_row(
             Text(result.policy, style="bold"),
             f"{summary.mean.estimate:.2f} ± {summary.std:.2f}",
             f"{summary.mean.low:.2f} to {summary.mean.high:.2f}",
             f"{summary.median:g}",
             f"{result.rotations_per_minute:.2f}",
-            *(str(endings[why]) for why in _ENDING_COLUMNS),
         )
-    for number, row in enumerate(paper):
-        if number == 0:
-            table.add_section()
-        name = f"paper, {row.world}: {row.label}, {row.count} trials"
-        table.add_row(
-            name, f"{row.mean:.1f} ± {row.std:.1f}", "", f"{row.median:g}", *[""] * 5, style="dim"
-        )
-    return Group(table, *(_sorted_trials(result.policy, result.summary().trials) for result in results))
+    if paper:
+        table.add_section()
+    for row in paper:
+        name = f"paper, {row.world}, {row.count} trials"
+        table.add_row(name, f"{row.mean:.1f} ± {row.std:.1f}", "", f"{row.median:g}", "", style="dim")
+    return table
+
+
+def _endings(results: Sequence[TrialResults]) -> Table:
+    rotations = results[0].limits.rotations
+    table = _table("why trials ended", f"{rotations} reached", "dropped", "timed out", "diverged")
+    for result in results:
+        table.add_row(Text(result.policy, style="bold"), *(str(result.endings[why]) for why in _ENDING_COLUMNS))
+    return table
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> RenderableType:
     """Paired differences between policies, for a terminal."""
-    table = Table(title="the same trials, compared", title_style="bold", title_justify="left")
-    table.add_column("policies")
-    for column in (
-        "mean difference", f"paired\n{CONFIDENCE:.0%} interval", "wins / ties / losses", "intervals\napart",
-    ):  # fmt: skip
-        table.add_column(column, justify="right")
+    table = _table(
+        "the same trials", "mean\ndifference", f"paired\n{CONFIDENCE:.0%} interval", "wins / ties /\nlosses",
+        "intervals\napart",
+    )  # fmt: skip
     for comparison in comparisons:
         difference = comparison.difference
         table.add_row(
@@ -132,6 +143,15 @@ def describe_settings(result: TrialResults) -> list[str]:
 
 
 _ENDING_COLUMNS = (Ending.COMPLETED, Ending.DROPPED, Ending.TIMEOUT, Ending.DIVERGED)
+
+
+def _table(first: str, *columns: str) -> Table:
+    """An empty table that fits 80 columns: its first column folds, the numbers never do."""
+    table = Table(width=TABLE_WIDTH)
+    table.add_column(first, overflow="fold", ratio=1, min_width=12)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
 
 
 def _title(result: TrialResults) -> str:

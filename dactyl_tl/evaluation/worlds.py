@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
-from torchrl.envs import EnvBase
 
-from dactyl_tl.contract import CONTROL_PERIOD, policy_keys
-from dactyl_tl.envs import make_env
+from dactyl_tl.contract import CONTROL_PERIOD, PRIVILEGED, policy_keys
+from dactyl_tl.envs import ReorientEnv, make_env
 from dactyl_tl.evaluation.protocol import Events, Limits
 
 _GRACE = 2 * CONTROL_PERIOD
@@ -59,7 +60,7 @@ class SimulatedWorld:
             :func:`simulated_world`, which builds one.
     """
 
-    def __init__(self, env: EnvBase) -> None:
+    def __init__(self, env: ReorientEnv) -> None:
         self.env = env
         self._now: TensorDictBase | None = None
 
@@ -91,6 +92,14 @@ class SimulatedWorld:
             stopped=after["done"].flatten(),
             seconds=after["elapsed"].flatten(),
         )
+
+    def scene_state(self, trial: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What to draw of a trial: its ``qpos`` (31,) and the goal's orientation, wxyz in the world (4,).
+
+        The hand-base frame is parallel to the world's, so the goal needs no change of frame.
+        """
+        goal = self._current()[PRIVILEGED, "target_orientation"][trial]
+        return self.env.physics.qpos[trial].cpu().double().numpy().copy(), goal.cpu().double().numpy()
 
     def close(self) -> None:
         """Free the simulations."""

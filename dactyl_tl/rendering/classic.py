@@ -33,10 +33,10 @@ class View:
 
 VIEWS: MappingProxyType[str, View] = MappingProxyType(
     {
-        "palm": View((1.0, 0.905, 0.215), 0.47, 62.0, -38.0),
-        "front": View((1.0, 0.93, 0.20), 0.52, 90.0, -48.0),
-        "top": View((1.0, 0.95, 0.20), 0.58, 90.0, -80.0),
-        "whole": View((1.0, 1.0, 0.18), 0.75, 60.0, -32.0),
+        "palm": View((1.02, 0.905, 0.195), 0.42, 62.0, -38.0),
+        "front": View((1.02, 0.91, 0.20), 0.44, 90.0, -48.0),
+        "top": View((1.03, 0.95, 0.20), 0.50, 90.0, -80.0),
+        "whole": View((1.03, 1.0, 0.16), 0.68, 60.0, -32.0),
     }
 )
 """Named views; the scene's cameras (``camera:left``, ...) are views, too."""
@@ -49,7 +49,7 @@ class HandRenderer:
         task: Key of :data:`dactyl_tl.simulation.scene.TASKS`.
         width: Picture width, pixels.
         height: Picture height, pixels.
-        view: Key of :data:`VIEWS`, or the name of one of the scene's cameras.
+        view: A view, a key of :data:`VIEWS`, or the name of one of the scene's cameras.
         supersample: Draw this many times larger in both directions and scale down: smooth edges.
         hand: Hand parameters of the simulation.
 
@@ -64,7 +64,7 @@ class HandRenderer:
         *,
         width: int = 640,
         height: int = 480,
-        view: str = "palm",
+        view: str | View = "palm",
         supersample: int = 2,
         hand: str = "gymnasium_robotics",
     ) -> None:
@@ -104,10 +104,17 @@ class HandRenderer:
             self.model, self.data, self._options, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL,
             self._screen.scene,
         )  # fmt: skip
+        self._lift_goal_shadow()
         picture = self._screen.draw()
         if picture.shape[1::-1] == self.size:
             return picture
         return np.asarray(Image.fromarray(picture).resize(self.size, Image.Resampling.BOX))
+
+    def _lift_goal_shadow(self) -> None:
+        """The goal is not there, so it casts no shadow; decoration casts none."""
+        for geom in self._screen.scene.geoms[: self._screen.scene.ngeom]:
+            if geom.objtype == mujoco.mjtObj.mjOBJ_GEOM and geom.objid == self._goal_geom:
+                geom.category = mujoco.mjtCatBit.mjCAT_DECOR
 
     def close(self) -> None:
         """Free the OpenGL context; closing twice is fine."""
@@ -121,14 +128,14 @@ class HandRenderer:
     ) -> None:
         self.close()
 
-    def _find_camera(self, name: str) -> mujoco.MjvCamera:
+    def _find_camera(self, name: str | View) -> mujoco.MjvCamera:
         camera = mujoco.MjvCamera()
         fixed = [self.model.camera(i).name for i in range(self.model.ncam)]
         if name in fixed:
             camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
             camera.fixedcamid = fixed.index(name)
-        elif name in VIEWS:
-            view = VIEWS[name]
+        elif isinstance(name, View) or name in VIEWS:
+            view = name if isinstance(name, View) else VIEWS[name]
             camera.lookat[:] = view.target
             camera.distance, camera.azimuth, camera.elevation = view.distance, view.azimuth, view.elevation
         else:

@@ -36,6 +36,10 @@ PERIOD = 1 / 30
 _QPOS = NUM_JOINTS + 7
 
 
+class ViewerError(RuntimeError):
+    """The live viewer did not start; the message says why."""
+
+
 class ViewerServer:
     """MuJoCo's web viewer on the loopback address, in this process.
 
@@ -110,7 +114,7 @@ class LiveViewer:
         address: Address and port that the server listens on.
 
     Raises:
-        RuntimeError: The server did not start; the message says why.
+        ViewerError: The server did not start; the message says why.
     """
 
     def __init__(self, task: str = "block", *, hand: str = "gymnasium_robotics", port: int = 0) -> None:
@@ -128,7 +132,7 @@ class LiveViewer:
             answer = "its process ended"
         if isinstance(answer, str):
             self.close()
-            raise RuntimeError(f"the live viewer did not start: {answer}")
+            raise ViewerError(f"the live viewer did not start: {answer}")
         self.address: tuple[str, int] = answer
 
     @property

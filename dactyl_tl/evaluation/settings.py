@@ -1,0 +1,171 @@
+"""What an evaluation is: every setting of ``evaluate.py`` with its default, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+
+from dactyl_tl.envs import ActionConfig, GoalConfig, InitialStateConfig
+from dactyl_tl.errors import ConfigurationError
+from dactyl_tl.evaluation.protocol import Limits
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """An evaluation.
+
+    Attributes:
+        policy: Policies to evaluate, on the same trials; see :func:`dactyl_tl.evaluation.policies.find_policies`.
+        trials: Trials of each policy (100 in simulation in Table 3).
+        parallel: Most trials that run side by side.
+        seed: Of initial states, randomizations, goals and sampled actions.
+        task: Task of :func:`dactyl_tl.make_env`; null for the one the first policy was trained for.
+        randomization: Randomizations of the trials, as for :func:`dactyl_tl.make_env`.
+        limits: When a trial ends (section 6.2).
+        goals: Departures from ``GoalConfig``: ``kind``, ``angle``, ``tolerance``.
+        initial_states: Departures from ``InitialStateConfig``.
+        hand: Hand parameters; null for those the first policy was trained with.
+        actions: Departures from ``ActionConfig`` for all policies; empty for how each was trained.
+        sample_actions: Sample actions, as the paper's policy does, or take the likeliest.
+        engine: Physics engine of :func:`dactyl_tl.make_env`.
+        threads: Physics threads; 0 for all processors. They change the speed alone.
+        device: Of policies and environments.
+        video: Whether to write a video of each policy's first trials.
+        video_trials: Trials shown side by side.
+        video_seconds: Longest video, seconds of simulated time.
+        view: Camera of the video: a key of :data:`dactyl_tl.rendering.classic.VIEWS` or a scene camera.
+        viewer: Whether to serve a live view of the first trial to the browser of this machine.
+        viewer_port: Its port; 0 for the first free one from 8080.
+        output: Directory for results.json, trials.csv, results.png and videos.
+    """
+
+    policy: tuple[str, ...] = ()
+    trials: int = 100
+    parallel: int = 100
+    seed: int = 0
+    task: str | None = None
+    randomization: Any = "all"
+    limits: Limits = field(default_factory=Limits)
+    goals: Mapping[str, Any] = field(default_factory=dict)
+    initial_states: Mapping[str, Any] = field(default_factory=dict)
+    hand: str | None = None
+    actions: Mapping[str, Any] = field(default_factory=dict)
+    sample_actions: bool = True
+    engine: str = "native"
+    threads: int = 0
+    device: str = "cpu"
+    video: bool = False
+    video_trials: int = 4
+    video_seconds: float = 30.0
+    view: str = "palm"
+    viewer: bool = False
+    viewer_port: int = 0
+    output: str = "outputs/evaluation"
+
+    def __post_init__(self) -> None:
+        if not self.policy:
+            raise ConfigurationError("policy is not set; for example policy=random, or policy=[RUN,untrained]")
+        for name, low in (("trials", 1), ("parallel", 1), ("seed", 0), ("threads", 0), ("video_trials", 1)):
+            if getattr(self, name) < low:
+                raise ConfigurationError(f"{name} is {getattr(self, name)}; it must be at least {low}")
+        if not self.video_seconds > 0:
+            raise ConfigurationError(f"video_seconds is {self.video_seconds:g}; it must be positive")
+        if not 0 <= self.viewer_port < 65536:
+            raise ConfigurationError(f"viewer_port is {self.viewer_port}; it must be 0 to 65535")
+
+    @property
+    def output_directory(self) -> Path:
+        """Where results go."""
+        return Path(self.output)
+
+
+_SECTIONS: dict[str, tuple[str, ...]] = {
+    # A goal's time and the number of goals follow from the limits.
+    "goals": tuple(s.name for s in fields(GoalConfig) if s.name not in ("timeout", "maximum")),
+    "initial_states": tuple(s.name for s in fields(InitialStateConfig)),
+    "actions": tuple(s.name for s in fields(ActionConfig)),
+    "limits": tuple(s.name for s in fields(Limits)),
+}
+"""Settings with settings of their own; null leaves a default where it stands."""
+
+
+def register_evaluation_schema() -> None:
+    """Offer the defaults above to Hydra as ``schema/evaluation``, so that unknown settings are refused."""
+    defaults = {
+        setting.name: setting.default for setting in fields(EvaluationSettings) if setting.name not in _SECTIONS
+    }
+    defaults |= {name: dict.fromkeys(names) for name, names in _SECTIONS.items()}
+    defaults |= {"policy": None, "limits": asdict(Limits())}
+    ConfigStore.instance().store(group="schema", name="evaluation", node=defaults)
+
+
+def unknown_override(overrides: Sequence[str]) -> str | None:
+    """What is wrong with the first ``key=value`` that is no setting, or None; Hydra says it in six lines."""
+    known = {setting.name for setting in fields(EvaluationSettings)}
+    for override in overrides:
+        key, _, _ = override.lstrip("+~").partition("=")
+        section, _, name = key.partition(".")
+        if override.startswith("-") or section in ("hydra", ""):
+            continue
+        if section not in known:
+            return f"unknown setting {key}; choose from {', '.join(sorted(known))}"
+        if name and name not in _SECTIONS.get(section, ()):
+            choices = ", ".join(_SECTIONS.get(section, ())) or "none"
+            return f"unknown setting {key}; settings of {section}: {choices}"
+    return None
+
+
+def read_settings(cfg: DictConfig | Mapping[str, Any]) -> EvaluationSettings:
+    """Check a composed configuration.
+
+    Raises:
+        ConfigurationError: With the name of the setting, its value and what would do.
+    """
+    values = OmegaConf.to_container(OmegaConf.create(cfg), resolve=True)  # type: ignore[call-overload]
+    assert isinstance(values, dict)
+    kinds = {setting.name: setting.default for setting in fields(EvaluationSettings)}
+    checked: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in kinds:
+            raise ConfigurationError(f"unknown setting {name}; choose from {', '.join(kinds)}")
+        checked[str(name)] = _section(name, value) if name in _SECTIONS else _typed(name, value, kinds[name])
+    policy = checked.get("policy") or ()
+    checked["policy"] = (policy,) if isinstance(policy, str) else tuple(map(str, policy))
+    limits = {name: _typed(f"limits.{name}", v, getattr(Limits, name)) for name, v in checked.get("limits", {}).items()}
+    try:
+        return EvaluationSettings(**checked | {"limits": Limits(**limits)})
+    except ConfigurationError:
+        raise
+    except ValueError as error:  # raised by the limits
+        raise ConfigurationError(str(error)) from error
+
+
+def _section(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"{name} is {value!r}; it must be settings in braces")
+    for key in value:
+        if key not in _SECTIONS[name]:
+            raise ConfigurationError(f"unknown setting {name}.{key}; choose from {', '.join(_SECTIONS[name])}")
+    return {key: setting for key, setting in value.items() if setting is not None}
+
+
+def _typed(name: str, value: Any, default: Any) -> Any:
+    """``value`` if it is of the default's type; whole numbers pass for floats."""
+    if isinstance(default, bool):
+        valid, expected = isinstance(value, bool), "true or false"
+    elif isinstance(default, int):
+        valid, expected = isinstance(value, int) and not isinstance(value, bool), "a whole number"
+    elif isinstance(default, float):
+        valid, expected = isinstance(value, (int, float)) and not isinstance(value, bool), "a number"
+    elif isinstance(default, str) and name != "randomization":
+        valid, expected = isinstance(value, str), "a word"
+    else:
+        return value
+    if not valid:
+        raise ConfigurationError(f"{name} is {value!r}; it must be {expected}")
+    return value

@@ -1,0 +1,45 @@
+"""Evaluate policies: ``python evaluate.py policy=RUN trials=100``."""
+
+from __future__ import annotations
+
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+from dactyl_tl.errors import ConfigurationError
+from dactyl_tl.evaluation.command import evaluate
+from dactyl_tl.evaluation.settings import register_evaluation_schema, unknown_override
+from dactyl_tl.launch import UNUSABLE, config_directory
+
+
+def main() -> None:
+    """Read the command line, evaluate, and say in one line what cannot be used."""
+    register_evaluation_schema()
+    wrong = unknown_override(sys.argv[1:])
+    if wrong:
+        _refuse(wrong)
+    entry = hydra.main(version_base="1.3", config_path=str(config_directory()), config_name="evaluate")(_run)
+    try:
+        entry()
+    except SystemExit as error:
+        # Hydra reports what it cannot compose itself, and exits with 1.
+        raise SystemExit(UNUSABLE if error.code == 1 else error.code) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _run(cfg: DictConfig) -> None:
+    try:
+        evaluate(cfg)
+    except ConfigurationError as error:
+        _refuse(str(error))
+
+
+def _refuse(why: str) -> None:
+    print(f"error: {why}", file=sys.stderr)
+    raise SystemExit(UNUSABLE)
+
+
+if __name__ == "__main__":
+    main()
