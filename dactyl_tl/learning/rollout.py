@@ -60,7 +60,7 @@ def evaluate(critic: Critic, rollout: TensorDictBase, state: TensorDictBase, chu
         last[IS_INIT] = torch.zeros_like(bootstrap[bootstrap]).unsqueeze(-1)
     else:
         value = critic(rollout.select(PRIVILEGED))["state_value"]
-        starts = state.unsqueeze(1).expand(-1, rollout.shape[1] // chunk)
+        starts = state.unsqueeze(1).expand(len(state), rollout.shape[1] // chunk)
 
     next_value = torch.zeros_like(value)
     next_value[:, :-1] = value[:, 1:].masked_fill(ends[:, :-1, None], 0.0)
@@ -74,20 +74,27 @@ def _unroll(
 ) -> tuple[Tensor, TensorDictBase, TensorDictBase, TensorDictBase]:
     """Step the value network through a rollout ``[N, T]``.
 
+    Only the memory has to go step by step; what stands before and after it takes a chunk at a time.
+
     Returns:
         values ``[N, T, 1]``; states before the chunks ``[N, T / chunk]``; the last state ``[N]``; and
         the states after the steps marked in ``keep``, all of one step before all of the next.
     """
+    encoder, memory, head = critic.module.encoder, critic.module.memory, critic.module.head
     values, starts, kept = [], [], []
     with set_recurrent_mode(False):
-        for index, step in enumerate(rollout.select(PRIVILEGED, IS_INIT).unbind(1)):
-            if index % chunk == 0:
-                starts.append(state)
-            after = critic(step.update(state))
-            state = after["next"].select(*critic.state_keys)
-            values.append(after["state_value"])
-            kept.append(state[keep[:, index]])
-    return torch.stack(values, 1), torch.stack(starts, 1), state, torch.cat(kept)
+        for frames, kept_steps in zip(
+            rollout.select(PRIVILEGED, IS_INIT).split(chunk, 1), keep.split(chunk, 1), strict=True
+        ):
+            starts.append(state)
+            features = []
+            for step, kept_rows in zip(encoder(frames).unbind(1), kept_steps.unbind(1), strict=True):
+                after = memory(step.update(state))
+                state = after["next"].select(*critic.state_keys)
+                features.append(after.select(*head.in_keys))
+                kept.append(state[kept_rows])
+            values.append(head(torch.stack(features, 1))["state_value"])
+    return torch.cat(values, 1), torch.stack(starts, 1), state, torch.cat(kept)
 
 
 def split_chunks(
