@@ -20,6 +20,12 @@ class MultiCategorical(Independent):
     def __init__(self, logits: Tensor) -> None:
         super().__init__(Categorical(logits=logits, validate_args=False), 1, validate_args=False)
 
+    def entropy(self) -> Tensor:
+        """Sum of the actuators' entropies in nats, ``[...]``."""
+        # The logits are normalised already; Categorical takes another softmax, slow for a few bins.
+        log_probs = self.base_dist.logits
+        return -(log_probs.exp() * log_probs).sum((-2, -1))
+
     @property
     def deterministic_sample(self) -> Tensor:
         """The likeliest bin of each actuator, int64 ``[..., actuators]``."""

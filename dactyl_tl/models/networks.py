@@ -16,7 +16,6 @@ from tensordict.nn import (
     TensorDictSequential,
 )
 from torch import Tensor, nn
-from torchrl.modules import LSTMModule
 
 from dactyl_tl.contract import (
     NUM_ACTUATORS,
@@ -28,6 +27,7 @@ from dactyl_tl.contract import (
 from dactyl_tl.models.config import NetworkConfig
 from dactyl_tl.models.distributions import MultiCategorical
 from dactyl_tl.models.normalization import ObservationNormalizer, ValueNormalizer
+from dactyl_tl.models.recurrence import ChunkLSTM
 
 POLICY_STATE = ("policy_state_h", "policy_state_c")
 """Keys of the policy's recurrent state, float32 ``[..., 1, lstm]`` each."""
@@ -172,7 +172,7 @@ def _torso(
     encoder = Encoder(sum(OBSERVATION_SIZES[name] for _, name in in_keys), config)
     memory: TensorDictModuleBase
     if kind == "lstm":
-        memory = LSTMModule(
+        memory = ChunkLSTM(
             lstm=_lstm(config.dense, config.lstm),
             in_keys=[hidden, *state_keys, IS_INIT],
             out_keys=[out_key, *(("next", key) for key in state_keys)],
