@@ -2,8 +2,8 @@
 
 Standard library only: peers run this under an interpreter that holds none of the project.
 
-The measured process serves a line of text at a time: ``SECONDS`` in, one JSON object out. The measuring
-process (:class:`Contender`) asks for one sample at a time, so contenders never run at once.
+The measured process serves a line of text at a time: ``SECONDS`` in, one marked JSON object out. The
+measuring process (:class:`Contender`) asks for one sample at a time, so contenders never run at once.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
+
+MARK = "measured: "
+"""Starts an answer, and tells it from what libraries print."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,8 @@ def serve(advance: Callable[[], Count], facts: Mapping[str, Any]) -> None:
         advance: takes one step of every simulation and returns the totals so far.
         facts: sent once, before anything is measured (versions, sizes, time-steps).
     """
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever libraries print goes to the log, not between the answers
     advance()
-    print(json.dumps(dict(facts)), file=answers)
+    print(f"\n{MARK}{json.dumps(dict(facts))}", flush=True)
     for request in sys.stdin:
         seconds = float(request)
         before, cpu, start = advance(), cpu_seconds(os.getpid()), time.perf_counter()
@@ -103,7 +104,7 @@ def serve(advance: Callable[[], Count], facts: Mapping[str, Any]) -> None:
             "held": after.held,
             "peak_memory_mib": peak_memory_mib(os.getpid()),
         }
-        print(json.dumps(sample), file=answers)
+        print(f"\n{MARK}{json.dumps(sample)}", flush=True)
 
 
 class ContenderFailed(RuntimeError):
@@ -156,9 +157,9 @@ class Contender:
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if line:
-            return json.loads(line)
+        for line in self._process.stdout:
+            if line.startswith(MARK):
+                return json.loads(line.removeprefix(MARK))
         self._process.wait()
         self._log.seek(0)
         tail = "".join(self._log.readlines()[-12:]).strip()
