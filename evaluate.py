@@ -9,14 +9,14 @@ from omegaconf import DictConfig
 
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.evaluation.command import evaluate
-from dactyl_tl.evaluation.settings import register_evaluation_schema, unknown_override
+from dactyl_tl.evaluation.settings import register_evaluation_schema, wrong_override
 from dactyl_tl.launch import UNUSABLE, config_directory
 
 
 def main() -> None:
     """Read the command line, evaluate, and say in one line what cannot be used."""
     register_evaluation_schema()
-    wrong = unknown_override(sys.argv[1:])
+    wrong = wrong_override(sys.argv[1:], config_directory())
     if wrong:
         _refuse(wrong)
     entry = hydra.main(version_base="1.3", config_path=str(config_directory()), config_name="evaluate")(_run)

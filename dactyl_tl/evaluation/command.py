@@ -112,9 +112,7 @@ def _parallel(settings: EvaluationSettings) -> int:
     return -(-settings.trials // batches)
 
 
-def _build_world(
-    settings: EvaluationSettings, trials: dict[str, Any], policy: NamedPolicy
-) -> SimulatedWorld:
+def _build_world(settings: EvaluationSettings, trials: dict[str, Any], policy: NamedPolicy) -> SimulatedWorld:
     return simulated_world(
         trials["task"],
         num_trials=trials["parallel"],
@@ -155,9 +153,7 @@ def _open_pictures(
             videos[number] = video
     if not settings.viewer:
         return videos, []
-    viewer = stack.enter_context(
-        LiveViewer(trials["task"], hand=trials["hand"], port=settings.viewer_port)
-    )
+    viewer = stack.enter_context(LiveViewer(trials["task"], hand=trials["hand"], port=settings.viewer_port))
     console.print(f"live view of the first trial, on this machine only: {viewer.url}")
     return videos, [live_view(viewer)]
 

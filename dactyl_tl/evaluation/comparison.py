@@ -46,7 +46,8 @@ def compare(first: TrialResults, second: TrialResults) -> Comparison:
     ):
         if a != b:
             raise ValueError(
-                f"{first.policy!r} and {second.policy!r} did not run the same trials: {what} differ, {a} and {b}"
+                f"{first.policy!r} and {second.policy!r} did not run the same trials: "
+                f"{what} differ, {a} and {b}"
             )
     gain = first.successes - second.successes
     return Comparison(

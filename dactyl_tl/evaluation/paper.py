@@ -62,9 +62,7 @@ TABLE_3: dict[tuple[str, str], PaperRow] = {
 
 TABLE_4: dict[tuple[str, str], PaperRow] = {
     ("all", "state"): _physical("All randomizations (state)", 18.8, 17.1, 13, _BLOCK_STATE),
-    ("none", "state"): _physical(
-        "No randomizations (state)", 1.1, 1.9, 0, (6, 2, 2, 1, 0, 0, 0, 0, 0, 0)
-    ),
+    ("none", "state"): _physical("No randomizations (state)", 1.1, 1.9, 0, (6, 2, 2, 1, 0, 0, 0, 0, 0, 0)),
     ("no_observation_noise", "state"): _physical(
         "No observation noise (state)", 15.1, 14.5, 8.5, (45, 35, 23, 11, 9, 8, 7, 6, 6, 1)
     ),

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from dactyl_tl.evaluation.paper import PaperRow
@@ -38,9 +39,9 @@ def plot_results(path: Path, results: Sequence[TrialResults], paper: Sequence[Pa
         results: One for each policy; not empty.
         paper: Rows to draw beside them.
     """
-    figure = Figure(figsize=(10.5, 4.2 + 0.3 * max(0, len(results) - 2)), layout="constrained")
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
+    figure = Figure(figsize=(10.5, 4.2 + 0.3 * max(0, len(results) - 2)), layout=layout)
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)  # type: ignore[union-attr]
     grid = figure.add_gridspec(2, 2, width_ratios=(1.35, 1))
     left = figure.add_subplot(grid[:, 0])
     means, endings = figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[1, 1])
@@ -83,14 +84,14 @@ def _draw_survival(
     axes.set_title(_title(results[0]), loc="left", fontsize=10.5, color=INK, fontweight="bold")
 
 
-def _draw_means(
-    axes: Axes, results: Sequence[TrialResults], paper: Sequence[PaperRow], reach: float
-) -> None:
+def _draw_means(axes: Axes, results: Sequence[TrialResults], paper: Sequence[PaperRow], reach: float) -> None:
     names = []
     for number, result in enumerate(results):
         mean = result.summary().mean
         colour = POLICY_COLOURS[number % len(POLICY_COLOURS)]
-        axes.plot([mean.low, mean.high], [number, number], color=colour, lw=4, alpha=0.4, solid_capstyle="round")
+        axes.plot(
+            [mean.low, mean.high], [number, number], color=colour, lw=4, alpha=0.4, solid_capstyle="round"
+        )
         axes.plot(mean.estimate, number, "o", color=colour, ms=7)
         axes.annotate(f"{mean.estimate:.2f}", (mean.estimate, number), (0, 8), textcoords="offset points",
                       ha="center", fontsize=9, color=colour, fontweight="bold")  # fmt: skip

@@ -31,7 +31,8 @@ IN_A_RUN = ("bundles/best", "bundles/last", "checkpoints/best.ckpt", "checkpoint
 """Where a training run's directory may hold its policy; the first that exists is taken."""
 
 CHOICES = (
-    f"{RANDOM}, {UNTRAINED}, a bundle's directory, a checkpoint ({CHECKPOINT_SUFFIX}) or a training run's directory"
+    f"{RANDOM}, {UNTRAINED}, a bundle's directory, a checkpoint ({CHECKPOINT_SUFFIX}), "
+    "or a training run's directory"
 )
 
 

@@ -68,7 +68,9 @@ def _endings(results: Sequence[TrialResults]) -> Table:
     rotations = results[0].limits.rotations
     table = _table("why trials ended", f"{rotations} reached", "dropped", "timed out", "diverged")
     for result in results:
-        table.add_row(Text(result.policy, style="bold"), *(str(result.endings[why]) for why in _ENDING_COLUMNS))
+        table.add_row(
+            Text(result.policy, style="bold"), *(str(result.endings[why]) for why in _ENDING_COLUMNS)
+        )
     return table
 
 
@@ -156,7 +158,9 @@ def _table(first: str, *columns: str) -> Table:
 
 def _title(result: TrialResults) -> str:
     limits = f"{result.limits.rotations} rotations, {result.limits.timeout:g} s a goal"
-    return ", ".join([f"{len(result.trials)} trials", *describe_settings(result), limits, f"seed {result.seed}"])
+    return ", ".join(
+        [f"{len(result.trials)} trials", *describe_settings(result), limits, f"seed {result.seed}"]
+    )
 
 
 def _sorted_trials(name: str, trials: Sequence[int]) -> Text:

@@ -20,7 +20,8 @@ class EvaluationSettings:
     """An evaluation.
 
     Attributes:
-        policy: Policies to evaluate, on the same trials; see :func:`dactyl_tl.evaluation.policies.find_policies`.
+        policy: Policies to evaluate, on the same trials: what
+            :func:`dactyl_tl.evaluation.policies.find_policies` takes.
         trials: Trials of each policy (100 in simulation in Table 3).
         parallel: Most trials that run side by side.
         seed: Of initial states, randomizations, goals and sampled actions.
@@ -69,7 +70,9 @@ class EvaluationSettings:
 
     def __post_init__(self) -> None:
         if not self.policy:
-            raise ConfigurationError("policy is not set; for example policy=random, or policy=[RUN,untrained]")
+            raise ConfigurationError(
+                "policy is not set; for example policy=random, or policy=[RUN,untrained]"
+            )
         for name, low in (("trials", 1), ("parallel", 1), ("seed", 0), ("threads", 0), ("video_trials", 1)):
             if getattr(self, name) < low:
                 raise ConfigurationError(f"{name} is {getattr(self, name)}; it must be at least {low}")
@@ -93,41 +96,56 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
 }
 """Settings with settings of their own; null leaves a default where it stands."""
 
+_GROUPS = ("task", "randomization")
+"""Settings that are Hydra groups, shared with training: they come in the section ``environment``."""
+
 
 def register_evaluation_schema() -> None:
     """Offer the defaults above to Hydra as ``schema/evaluation``, so that unknown settings are refused."""
     defaults = {
-        setting.name: setting.default for setting in fields(EvaluationSettings) if setting.name not in _SECTIONS
+        setting.name: setting.default
+        for setting in fields(EvaluationSettings)
+        if setting.name not in (*_SECTIONS, *_GROUPS)
     }
     defaults |= {name: dict.fromkeys(names) for name, names in _SECTIONS.items()}
     defaults |= {"policy": None, "limits": asdict(Limits())}
     ConfigStore.instance().store(group="schema", name="evaluation", node=defaults)
 
 
-def unknown_override(overrides: Sequence[str]) -> str | None:
-    """What is wrong with the first ``key=value`` that is no setting, or None; Hydra says it in six lines."""
+def wrong_override(overrides: Sequence[str], groups: Path) -> str | None:
+    """What is wrong with the first ``key=value`` that Hydra would refuse in six lines, or None.
+
+    Args:
+        overrides: Arguments of the command line.
+        groups: Directory of Hydra's groups.
+    """
     known = {setting.name for setting in fields(EvaluationSettings)}
     for override in overrides:
-        key, _, _ = override.lstrip("+~").partition("=")
+        key, _, value = override.lstrip("+~").partition("=")
         section, _, name = key.partition(".")
-        if override.startswith("-") or section in ("hydra", ""):
+        if override.startswith("-") or section in ("hydra", "environment", ""):
             continue
         if section not in known:
             return f"unknown setting {key}; choose from {', '.join(sorted(known))}"
         if name and name not in _SECTIONS.get(section, ()):
             choices = ", ".join(_SECTIONS.get(section, ())) or "none"
             return f"unknown setting {key}; settings of {section}: {choices}"
+        if key in _GROUPS:
+            words = sorted(path.stem for path in (groups / key).glob("*.yaml"))
+            if value not in words:
+                return f"{key} is {value!r}; choose from {', '.join(words)}"
     return None
 
 
-def read_settings(cfg: DictConfig | Mapping[str, Any]) -> EvaluationSettings:
+def read_settings(cfg: DictConfig) -> EvaluationSettings:
     """Check a composed configuration.
 
     Raises:
         ConfigurationError: With the name of the setting, its value and what would do.
     """
-    values = OmegaConf.to_container(OmegaConf.create(cfg), resolve=True)  # type: ignore[call-overload]
+    values = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(values, dict)
+    values |= values.pop("environment", {})
     kinds = {setting.name: setting.default for setting in fields(EvaluationSettings)}
     checked: dict[str, Any] = {}
     for name, value in values.items():
@@ -136,7 +154,10 @@ def read_settings(cfg: DictConfig | Mapping[str, Any]) -> EvaluationSettings:
         checked[str(name)] = _section(name, value) if name in _SECTIONS else _typed(name, value, kinds[name])
     policy = checked.get("policy") or ()
     checked["policy"] = (policy,) if isinstance(policy, str) else tuple(map(str, policy))
-    limits = {name: _typed(f"limits.{name}", v, getattr(Limits, name)) for name, v in checked.get("limits", {}).items()}
+    limits = {
+        name: _typed(f"limits.{name}", v, getattr(Limits, name))
+        for name, v in checked.get("limits", {}).items()
+    }
     try:
         return EvaluationSettings(**checked | {"limits": Limits(**limits)})
     except ConfigurationError:
@@ -150,7 +171,9 @@ def _section(name: str, value: Any) -> dict[str, Any]:
         raise ConfigurationError(f"{name} is {value!r}; it must be settings in braces")
     for key in value:
         if key not in _SECTIONS[name]:
-            raise ConfigurationError(f"unknown setting {name}.{key}; choose from {', '.join(_SECTIONS[name])}")
+            raise ConfigurationError(
+                f"unknown setting {name}.{key}; choose from {', '.join(_SECTIONS[name])}"
+            )
     return {key: setting for key, setting in value.items() if setting is not None}
 
 

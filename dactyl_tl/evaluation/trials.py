@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tensordict import TensorDict, TensorDictBase
+from tensordict import TensorDict
 from tensordict.nn import TensorDictModuleBase
 from torch import nn
 from torchrl.envs.utils import ExplorationType, set_exploration_type
@@ -188,9 +188,10 @@ def _empty_memory(policy: nn.Module, num_trials: int) -> TensorDict:
     """The recurrent state before the first observation: zeros, as in training."""
     memory = TensorDict({}, batch_size=[num_trials])
     for module in policy.modules():
-        if hasattr(module, "make_tensordict_primer"):
-            for key, spec in module.make_tensordict_primer().primers.items(True, True):
-                memory[key] = spec.zero([num_trials]) if spec.shape[:1] != (num_trials,) else spec.zero()
+        make_primer: Any = getattr(module, "make_tensordict_primer", None)
+        if make_primer is not None:
+            for key, spec in make_primer().primers.items(True, True):
+                memory[key] = spec.zero([num_trials])
     return memory
 
 

@@ -38,7 +38,9 @@ def progress_bar(name: str, trials: int, console: Console) -> Iterator[Watcher]:
         def watch(world: World, referee: Referee) -> None:
             nonlocal ended_before
             ended = int((~referee.running).sum())
-            said = f"{referee.successes.double().mean():.2f} rotations, {referee.seconds.max():.0f} s simulated"
+            said = (
+                f"{referee.successes.double().mean():.2f} rotations, {referee.seconds.max():.0f} s simulated"
+            )
             progress.update(bar, completed=min(trials, ended_before + ended), said=said)
             if referee.finished:
                 ended_before += ended

@@ -22,7 +22,18 @@ from dactyl_tl.simulation.objects import BLOCK_HALF_SIZE, PRISM_HALF_LENGTH, PRI
 TILE = 256
 """Edge of a face's tile in the texture, pixels."""
 
-COLOURS = ("#d94436", "#2f6fb7", "#f2b632", "#3c9d5b", "#8a4fa3", "#f07f2e", "#27a5a2", "#e37fb0", "#5b6470", "#f4f1e8")
+COLOURS = (
+    "#d94436",
+    "#2f6fb7",
+    "#f2b632",
+    "#3c9d5b",
+    "#8a4fa3",
+    "#f07f2e",
+    "#27a5a2",
+    "#e37fb0",
+    "#5b6470",
+    "#f4f1e8",
+)
 """Face colours in the order of the faces."""
 
 INK_ON_DARK, INK_ON_LIGHT = "#ffffff", "#2a2d33"
@@ -68,9 +79,7 @@ def _octagonal_prism() -> Look:
     ring = np.stack((radius * np.cos(angles), radius * np.sin(angles)), axis=1)
     bottom = np.concatenate((ring, np.full((8, 1), -PRISM_HALF_LENGTH)), axis=1)
     top = bottom * (1, 1, -1)
-    sides = [
-        np.array([bottom[i], bottom[(i + 1) % 8], top[(i + 1) % 8], top[i]]) for i in range(8)
-    ]
+    sides = [np.array([bottom[i], bottom[(i + 1) % 8], top[(i + 1) % 8], top[i]]) for i in range(8)]
     return Look((*sides, top, bottom[::-1]), "ABCDEFGHXY")
 
 
@@ -129,11 +138,14 @@ def _add_assets(spec: mujoco.MjSpec, object_name: str, look: Look) -> None:
         width=pixels.shape[1], height=pixels.shape[0], nchannel=3,
     )  # fmt: skip
     texture.data = pixels.tobytes()
-    vertices, texels, triangles = [], [], []
+    vertices: list[list[float]] = []
+    texels: list[list[float]] = []
+    triangles: list[tuple[int, int, int]] = []
     for face, corners in enumerate(look.corners):
         first = len(vertices)
         vertices += corners.tolist()
-        texels += ((_tile_coordinates(corners) + (face, 0)) / (len(look.letters), 1)).tolist()
+        x, y = _tile_coordinates(corners).T
+        texels += np.stack(((x + face) / len(look.letters), y), axis=1).tolist()
         triangles += [(first, first + i, first + i + 1) for i in range(1, len(corners) - 1)]
     spec.add_mesh(
         name=f"look:{object_name}",

@@ -49,7 +49,9 @@ class Offscreen:
     def __init__(self, model: mujoco.MjModel, width: int, height: int) -> None:
         limit = model.vis.global_.offwidth, model.vis.global_.offheight
         if not (0 < width <= limit[0] and 0 < height <= limit[1]):
-            raise ValueError(f"picture size must be within 1x1 and {limit[0]}x{limit[1]}, got {width}x{height}")
+            raise ValueError(
+                f"picture size must be within 1x1 and {limit[0]}x{limit[1]}, got {width}x{height}"
+            )
         self._context: Any = None
         self._drawing: mujoco.MjrContext | None = None
         self._rectangle = mujoco.MjrRect(0, 0, width, height)

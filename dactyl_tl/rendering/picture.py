@@ -36,6 +36,7 @@ HOLDING = (
 # fmt: on
 """A state of the simulation (qpos) in which the hand holds the block between thumb and fingers."""
 
+
 def draw() -> NDArray[np.uint8]:
     """The picture, (height, width, 3).
 
@@ -53,7 +54,7 @@ def draw() -> NDArray[np.uint8]:
 
 
 def _lamp_points() -> NDArray[np.float64]:
-    """Points of a square lamp that lies level, evenly spread without a grid's pattern, m: (LAMP_POINTS, 3)."""
+    """Points of a level, square lamp, evenly spread without a grid's pattern, m: (LAMP_POINTS, 3)."""
     index = np.arange(LAMP_POINTS)
     # The R2 sequence (Roberts 2018), from the plastic number's powers
     plastic = 1.324717957244746

@@ -11,8 +11,8 @@ from __future__ import annotations
 import contextlib
 import io
 import multiprocessing
+import queue
 import signal
-import threading
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any
@@ -40,6 +40,20 @@ class ViewerError(RuntimeError):
     """The live viewer did not start; the message says why."""
 
 
+class _LoopbackViewer(web_viewer.WebViewer):
+    @property
+    def _host(self) -> str:
+        return LOOPBACK
+
+    @_host.setter
+    def _host(self, value: str) -> None:
+        pass  # the base class has no setting for it and writes "::", all interfaces
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self._http_sock.getsockname()[:2]
+
+
 class ViewerServer:
     """MuJoCo's web viewer on the loopback address, in this process.
 
@@ -50,22 +64,22 @@ class ViewerServer:
 
     Raises:
         ValueError: Unknown task or hand.
-        RuntimeError: The port is taken, or the server did not start on the loopback address.
+        RuntimeError: The port is taken, or the server does not listen on the loopback address.
     """
 
     def __init__(self, task: str, hand: str, port: int) -> None:
         model = build_visual_model(task, hand=hand)
         self._data = mujoco.MjData(model)
         self._goal = model.body(GOAL_BODY).mocapid[0]
-        self.viewer: _LoopbackViewer | None = None
-        self._started = threading.Event()
+        self._started: queue.Queue[_LoopbackViewer | None] = queue.Queue()
         config = viewer_protocol.ViewerConfig(gfx="web", title=f"dactyl_tl: {task}", http_port=port)
         self._handle = launch_thread.launch_thread(lambda endpoint: self._serve(config, endpoint, model))
-        self._started.wait(START_TIMEOUT)
-        if self.viewer is None:
+        viewer = self._started.get(timeout=START_TIMEOUT)
+        if viewer is None:
             self._handle.close()  # raises what went wrong
             raise RuntimeError("the viewer did not start")
-        self.address = self.viewer.address
+        self.viewer = viewer
+        self.address = viewer.address
         self._handle.set_model(model, data=self._data)
 
     def show(self, state: ArrayLike) -> None:
@@ -96,9 +110,10 @@ class ViewerServer:
                 raise RuntimeError(f"the viewer listens on {viewer.address[0]}, not on {LOOPBACK}")
             viewer.vis_options.geomgroup[[COLLISION_GROUP, HIDDEN_GROUP]] = 0
             viewer.vis_options.sitegroup[:] = 0
-            self.viewer = viewer
-        finally:
-            self._started.set()
+        except BaseException:
+            self._started.put(None)
+            raise  # to the handle, which raises it where the server was asked for
+        self._started.put(viewer)
         viewer_protocol.run_viewer_loop(viewer)
 
 
@@ -143,7 +158,7 @@ class LiveViewer:
     def show(self, qpos: ArrayLike, goal: ArrayLike) -> None:
         """Show a state: ``qpos`` (31,) as simulated, ``goal`` (4,) wxyz in the world frame. Never waits."""
         with self._state.get_lock():
-            np.frombuffer(self._state.get_obj())[:] = np.concatenate((np.asarray(qpos), np.asarray(goal)))
+            self._state[:] = np.concatenate((np.asarray(qpos), np.asarray(goal))).tolist()
 
     def is_running(self) -> bool:
         """Whether the server's process lives."""
@@ -166,20 +181,6 @@ class LiveViewer:
         self.close()
 
 
-class _LoopbackViewer(web_viewer.WebViewer):
-    @property
-    def _host(self) -> str:
-        return LOOPBACK
-
-    @_host.setter
-    def _host(self, value: str) -> None:
-        pass  # the base class has no setting for it and writes "::", all interfaces
-
-    @property
-    def address(self) -> tuple[str, int]:
-        return self._http_sock.getsockname()[:2]
-
-
 def _run(connection: Connection, state: Any, task: str, hand: str, port: int) -> None:
     """The viewer's process: serve until the other end of ``connection`` is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trials' business
@@ -193,7 +194,7 @@ def _run(connection: Connection, state: Any, task: str, hand: str, port: int) ->
         try:
             while server.is_running() and not connection.poll(PERIOD):
                 with state.get_lock():
-                    values = np.frombuffer(state.get_obj()).copy()
+                    values = state[:]
                 server.show(values)
         finally:
             server.close()

@@ -59,7 +59,9 @@ def test_paired_difference_cancels_what_trials_share() -> None:
 
 def test_the_same_seed_gives_the_same_interval() -> None:
     assert bootstrap_mean([1, 5, 2], seed=3) == bootstrap_mean([1, 5, 2], seed=3)
-    assert bootstrap_mean([0.1, 5.7, 2.3], seed=3, resamples=50) != bootstrap_mean([0.1, 5.7, 2.3], seed=4, resamples=50)
+    assert bootstrap_mean([0.1, 5.7, 2.3], seed=3, resamples=50) != bootstrap_mean(
+        [0.1, 5.7, 2.3], seed=4, resamples=50
+    )
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=30))

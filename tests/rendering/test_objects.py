@@ -1,6 +1,6 @@
 """What the objects look like."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import mujoco
 import numpy as np
@@ -25,7 +25,7 @@ def test_faces_look_outwards_and_enclose_the_objects_volume(name: str) -> None:
     look = LOOKS[name]()
     volume = 0.0
     for corners in look.corners:
-        for second, third in zip(corners[1:-1], corners[2:], strict=True):
+        for second, third in pairwise(corners[1:]):
             volume += np.dot(corners[0], np.cross(second, third)) / 6.0
     edge = 0.05
     expected = {"block": edge**3, "prism": 8 * 0.025**2 * np.tan(np.pi / 8) * 0.06}[name]

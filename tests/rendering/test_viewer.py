@@ -46,7 +46,6 @@ def test_what_is_shown_reaches_the_browsers_side() -> None:
     try:
         server.show(np.concatenate((HOLDING, GOAL)))
         until = time.monotonic() + 10
-        assert server.viewer is not None
         while server.viewer.data.qpos[NUM_JOINTS] != HOLDING[NUM_JOINTS] and time.monotonic() < until:
             time.sleep(0.02)
         np.testing.assert_allclose(server.viewer.data.qpos, HOLDING)
