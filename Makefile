@@ -1,4 +1,4 @@
-# make train    train the laptop recipe for MINUTES minutes and evaluate it beside the untrained policy
+# make train    train the laptop recipe for MINUTES=10 minutes and evaluate it beside the untrained policy
 # make test     the whole test suite
 # make check    format, lint, types
 # make format   put the sources in the project's format
@@ -9,15 +9,19 @@ VENV ?= .venv
 MINUTES ?= 10
 SEED ?= 0
 TRIALS ?= 100
-RUN ?= runs/laptop-seed$(SEED)
 PYTEST_ARGS ?=
+
+ifndef RUN
+RUN := runs/$(shell date +%Y-%m-%d_%H-%M-%S)_laptop-seed$(SEED)
+endif
+
+# Trials like what the laptop recipe trains on: near goals, 8 s for each (conf/experiment/laptop.yaml).
+LAPTOP_TRIALS := randomization=none goals.kind=within_angle 'goals.angle=[0.5,1.2]' limits.timeout=8
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 RENDERING := $(VENV)/.rendering
 
-# Two cores do not share one simulation step or one small matrix product well: parallelism is over processes.
-export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
@@ -37,7 +41,7 @@ $(RENDERING): $(INSTALLED) scripts/rendering.sh
 
 train: setup
 	$(BIN)/python train.py experiment=laptop minutes=$(MINUTES) seed=$(SEED) hydra.run.dir=$(RUN)
-	$(BIN)/python evaluate.py policy=[$(RUN),untrained] $(LAPTOP_TRIALS) trials=$(TRIALS) \
+	$(BIN)/python evaluate.py "policy=[$(RUN),untrained]" $(LAPTOP_TRIALS) trials=$(TRIALS) \
 		video=$$(cat $(RENDERING)) hydra.run.dir=$(RUN)/evaluation
 	@echo "Learning curve: $(RUN)/curves.png"
 	@if ls $(RUN)/evaluation/*.mp4 >/dev/null 2>&1; then echo "Videos:         $(RUN)/evaluation/*.mp4"; fi

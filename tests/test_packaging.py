@@ -8,7 +8,11 @@ import sys
 import zipfile
 from pathlib import Path
 
+import hydra
 import pytest
+from omegaconf import OmegaConf
+
+from dactyl_tl.launch import config_directory, prepare_hydra
 
 ROOT = Path(__file__).resolve().parents[1]
 TOP_LEVEL = {"dactyl_tl", "callbacks", "hardware"}
@@ -148,6 +152,20 @@ def test_constraints_pin_every_dependency_and_one_build_of_torch():
     required = set(run(sys.executable, "-c", REQUIREMENTS, cwd=ROOT).split())
     assert required
     assert not required - pinned
+
+
+def test_make_train_evaluates_on_the_goals_that_the_laptop_recipe_trains_on():
+    (line,) = (
+        line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("LAPTOP_TRIALS")
+    )
+    asked = OmegaConf.from_dotlist(line.partition(":=")[2].replace("'", "").split())
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_directory())):
+        prepare_hydra()
+        trained = hydra.compose("train", ["experiment=laptop", "output_dir=unused"]).environment
+    assert asked.goals.kind == trained.goals.kind
+    assert list(asked.goals.angle) == list(trained.goals.angle)
+    assert asked.limits.timeout == trained.goals.timeout
+    assert asked.randomization == trained.randomization
 
 
 REQUIREMENTS = """
