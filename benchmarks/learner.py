@@ -278,8 +278,8 @@ def main() -> None:
 
     print(heading(facts))
     print(
-        f"\nOne epoch over {options.envs} x {options.steps} transitions in {options.minibatches} minibatches of"
-        f" chunks of {CHUNK};\ndense {options.dense}, LSTM {options.lstm}, two networks;"
+        f"\nOne epoch over {options.envs} x {options.steps} transitions in {options.minibatches} minibatches"
+        f" of chunks of {CHUNK};\ndense {options.dense}, LSTM {options.lstm}, two networks;"
         f" {options.repetitions} repetitions; median ± half the interquartile range\n"
     )
     print(table(COLUMNS, [_row(each) for each in results]))

@@ -66,7 +66,8 @@ def evaluate(critic: Critic, rollout: TensorDictBase, state: TensorDictBase, chu
     next_value[:, :-1] = value[:, 1:].masked_fill(ends[:, :-1, None], 0.0)
     with set_recurrent_mode(False):
         next_value.transpose(0, 1)[bootstrap.t()] = critic(last)["state_value"]
-    return Valuation(value, next_value, starts, state)
+    # Under autocast the states have half the precision; they are kept in the parameters' own.
+    return Valuation(value, next_value, starts.float(), state.float())
 
 
 def _unroll(
