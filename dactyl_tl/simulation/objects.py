@@ -80,6 +80,7 @@ def add_object(spec: mujoco.MjSpec, name: str, *, material: str = "") -> None:
     if name not in OBJECTS:
         raise ValueError(f"Unknown object {name!r}; choose one of {', '.join(OBJECTS)}.")
     body = spec.worldbody.add_body(name=OBJECT_BODY, pos=START_POSITION, explicitinertial=True)
+    body.ipos, body.iquat = (0, 0, 0), (1, 0, 0, 0)  # else MjSpec puts the centre of mass at pos again
     joint = body.add_joint(name=OBJECT_JOINT, type=mujoco.mjtJoint.mjJNT_FREE)
     joint.damping[0] = JOINT_DAMPING
     OBJECTS[name](body)
