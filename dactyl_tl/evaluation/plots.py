@@ -80,7 +80,7 @@ def _draw_survival(
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", color=FAINT, lw=0.8)
-    axes.legend(frameon=False, loc="upper right", fontsize=9)
+    axes.legend(frameon=True, framealpha=1.0, edgecolor="white", loc="upper right", fontsize=9)
     axes.set_title(_title(results[0]), loc="left", fontsize=10.5, color=INK, fontweight="bold")
 
 
@@ -92,7 +92,7 @@ def _draw_means(axes: Axes, results: Sequence[TrialResults], paper: Sequence[Pap
         axes.plot(
             [mean.low, mean.high], [number, number], color=colour, lw=4, alpha=0.4, solid_capstyle="round"
         )
-        axes.plot(mean.estimate, number, "o", color=colour, ms=7)
+        axes.plot(mean.estimate, number, "o", color=colour, ms=7, clip_on=False, zorder=4)
         axes.annotate(f"{mean.estimate:.2f}", (mean.estimate, number), (0, 8), textcoords="offset points",
                       ha="center", fontsize=9, color=colour, fontweight="bold")  # fmt: skip
         names.append(result.policy)
