@@ -77,8 +77,8 @@ class InitialStateConfig:
 
     steps: int = 10
     """Control steps of random actions, after the object is placed in a random orientation. The paper's
-    "100 steps" are read as physics steps, as in its released code: after 100 control steps the hand
-    still holds 1 to 3 % of the objects."""
+    "100 steps" are read as physics steps, as in its released code: through 100 control steps of
+    relative actions the hand would hold one object in a hundred."""
     fresh: float = 1.0
     """Share of episodes whose start is simulated anew. The others start from one of the recent ones,
     which saves most of the cost of short episodes."""

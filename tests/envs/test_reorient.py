@@ -57,7 +57,9 @@ def test_same_seed_same_trajectory_at_any_thread_count(quick_env, threads):
     assert rollouts[0]["next", "done"].any()
     assert (rollouts[0] == rollouts[1]).all()
     other = quick_env(seed=8, initial_states={"steps": 2}).rollout(1)
-    assert (other["privileged", "object_position"] != rollouts[0]["privileged", "object_position"][:, :1]).any()
+    assert (
+        other["privileged", "object_position"] != rollouts[0]["privileged", "object_position"][:, :1]
+    ).any()
 
 
 def test_reward_is_the_sum_of_its_terms_and_follows_the_distance(quick_env):
@@ -117,7 +119,13 @@ def test_a_finished_simulation_stays_as_it_is(quick_env):
         td = step(env, td)
     assert td["done"].all()
     after = step(env, td, bins=10)
-    for key in (("policy", "object_position"), ("privileged", "joint_angles"), "elapsed", "successes", "done"):
+    for key in (
+        ("policy", "object_position"),
+        ("privileged", "joint_angles"),
+        "elapsed",
+        "successes",
+        "done",
+    ):
         assert torch.equal(after[key], td[key])
     assert (after["reward"] == 0).all()
 
@@ -129,7 +137,9 @@ def test_partial_reset_touches_only_its_simulations(quick_env):
     mask = torch.tensor([[True], [False], [True], [False]])
     after = env.reset(td.clone().set("_reset", mask))
     rows = mask[:, 0]
-    assert torch.equal(after["policy"][~rows]["fingertip_positions"], td["policy"][~rows]["fingertip_positions"])
+    assert torch.equal(
+        after["policy"][~rows]["fingertip_positions"], td["policy"][~rows]["fingertip_positions"]
+    )
     assert torch.equal(after["elapsed"][~rows], td["elapsed"][~rows])
     assert (after["elapsed"][rows] == 0).all()
     for name, value in env.parameters.items():
@@ -142,9 +152,7 @@ def test_relative_target_orientation_takes_the_object_to_the_target(quick_env):
     env = quick_env(randomization="none")
     td = held(env, 2)
     privileged = td["privileged"]
-    reached = rotations.multiply(
-        privileged["relative_target_orientation"], privileged["object_orientation"]
-    )
+    reached = rotations.multiply(privileged["relative_target_orientation"], privileged["object_orientation"])
     assert rotations.distance(reached, privileged["target_orientation"]).max() < 1e-3
     angle = rotations.distance(privileged["relative_target_orientation"], torch.tensor([1.0, 0, 0, 0]))
     torch.testing.assert_close(angle[:, None], td["goal_distance"], atol=1e-4, rtol=0)
@@ -221,7 +229,9 @@ def test_a_diverging_simulation_is_reset_counted_and_reported(quick_env):
     assert env.divergences == 1
     assert all(value.isfinite().all() for value in after.values(True, True) if value.is_floating_point())
     rows = torch.tensor([0, 1, 3])
-    assert torch.equal(after["privileged"][rows]["joint_angles"], expected["privileged"][rows]["joint_angles"])
+    assert torch.equal(
+        after["privileged"][rows]["joint_angles"], expected["privileged"][rows]["joint_angles"]
+    )
     alive = env.reset(after.set("_reset", after["done"]))
     assert step(env, alive)["diverged"].sum() == 0
 
