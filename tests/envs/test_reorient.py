@@ -1,5 +1,6 @@
 """The environment as TorchRL and its users see it."""
 
+import itertools
 import math
 
 import pytest
@@ -108,7 +109,7 @@ def test_achieving_a_goal_asks_for_the_next_and_the_last_one_ends_the_episode(qu
         goals.append(td["privileged", "target_orientation"])
     assert td["truncated"].all()
     assert not td["terminated"].any()
-    for before, after in zip(goals, goals[1:], strict=False):
+    for before, after in itertools.pairwise(goals):
         assert (before != after).any(dim=-1).all()
 
 
