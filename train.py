@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dactyl_tl.launch import main
-
 if __name__ == "__main__":
+    # Worker processes import this file too, and need nothing of the command.
+    from dactyl_tl.launch import main
+
     main()

@@ -55,12 +55,14 @@ class Checkpoints(Checkpoint):  # Lightning runs this kind after all other callb
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the checkpoints that are due."""
         self._loops = copy.deepcopy(trainer.fit_loop.state_dict())
-        if time.monotonic() < self._due and not trainer.should_stop:
+        # The clock and the metrics of rank 0 decide, because gathering the state takes all ranks.
+        if not trainer.strategy.broadcast(time.monotonic() >= self._due or trainer.should_stop):
             return
         self._due = time.monotonic() + self._period
         metrics = trainer.callback_metrics
         value = float(metrics.get(self.monitor, math.nan))
-        better = value > self.best and float(metrics.get("episode/finished", 0)) >= self._episodes
+        enough = float(metrics.get("episode/finished", 0)) >= self._episodes
+        better = trainer.strategy.broadcast(value > self.best and enough)
         if better:
             self.best = value
         self._save(trainer, self.directory / LAST)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pytorch_lightning.utilities import rank_zero_only
 
-from dactyl_tl.configuration import register_schemas
+from dactyl_tl.configuration import check, register_schemas
 from dactyl_tl.errors import ConfigurationError, TrainingError
 from dactyl_tl.restoring import BEST, BUNDLES, CHECKPOINTS, LAST, resolve_checkpoint
 from dactyl_tl.training import TrainingResult, train
@@ -36,25 +41,34 @@ def prepare_hydra() -> None:
 def main() -> None:
     """Entry point of ``train.py``."""
     prepare_hydra()
-    # The physics and the collectors bring their own threads; torch's spin while they work.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    entry = hydra.main(version_base="1.3", config_path=str(config_directory()), config_name="train")(_run)
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions instead of Hydra's own report of them
+    begun = False
+
+    def run(cfg: DictConfig) -> None:
+        nonlocal begun
+        begun = True
+        _run(cfg)
+
     try:
-        entry()
-    except SystemExit as error:
-        # Hydra reports what it cannot compose itself, and exits with 1.
-        raise SystemExit(UNUSABLE if error.code == 1 else error.code) from None
+        hydra.main(version_base="1.3", config_path=str(config_directory()), config_name="train")(run)()
+    except (HydraException, OmegaConfBaseException) as error:
+        _refuse(explain(error))
+    except OSError as error:
+        if begun:
+            raise
+        _refuse(f"cannot write to the run's directory: {error}")
 
 
 def _run(cfg: DictConfig) -> None:
     try:
         if cfg.resume:
             cfg = resumed_config(cfg, list(HydraConfig.get().overrides.task))
+        check(cfg)
         _announce(cfg)
         result = train(cfg)
     except ConfigurationError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(UNUSABLE) from None
+        _discard(Path(cfg.output_dir))
+        _refuse(str(error))
     except TrainingError as error:
         run = Path(cfg.output_dir)
         print(f"error: {error}", file=sys.stderr)
@@ -64,6 +78,30 @@ def _run(cfg: DictConfig) -> None:
     _report(result)
     if result.interrupted is not None:
         raise SystemExit(128 + result.interrupted)
+
+
+def explain(error: Exception) -> str:
+    """One line for an error of composing the configuration: what was asked for, and the choices."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
+        group = config_directory() / Path(error.missing_cfg_file).parent
+        options = error.options or sorted(each.stem for each in group.glob("*.yaml"))
+        return f"there is no {error.missing_cfg_file}; choose from {', '.join(options)}"
+    cause = error.__cause__
+    if isinstance(cause, OmegaConfBaseException) and cause.full_key and cause.parent_node is not None:
+        known = [str(key) for key in cause.parent_node if not str(key).startswith("_")]
+        return f"unknown setting {cause.full_key}; choose from {', '.join(known)}"
+    return "; ".join(line for line in str(error).splitlines()[:2] if line)
+
+
+def _refuse(reason: str) -> NoReturn:
+    print(f"error: {reason}", file=sys.stderr)
+    raise SystemExit(UNUSABLE) from None
+
+
+def _discard(run: Path) -> None:
+    """Remove the directory of a run that did not begin."""
+    if run.is_dir() and {each.name for each in run.iterdir()} == {"hydra"}:
+        shutil.rmtree(run)
 
 
 def resumed_config(cfg: DictConfig, overrides: list[str]) -> DictConfig:
@@ -98,6 +136,7 @@ def _run_directory(resume: str | None, name: str) -> str:
     return f"runs/{datetime.now():%Y-%m-%d_%H-%M-%S}_{label}"
 
 
+@rank_zero_only
 def _announce(cfg: DictConfig) -> None:
     environment, collection, network = cfg.environment, cfg.collection, cfg.network
     limit = [f"{cfg.minutes:g} min"] if cfg.minutes is not None else []
@@ -110,6 +149,7 @@ def _announce(cfg: DictConfig) -> None:
     )
 
 
+@rank_zero_only
 def _report(result: TrainingResult) -> None:
     run = _shown(result.run)
     if result.interrupted is not None:

@@ -28,9 +28,12 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import Logger, WandbLogger
-from torchrl.envs import EnvBase
+from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from dactyl_tl.collection import CollectionPlan, RolloutDataModule
+from dactyl_tl.collection.collectors import CollectionPlan
+from dactyl_tl.collection.datamodule import RolloutDataModule
+from dactyl_tl.collection.simulations import make_simulations
 from dactyl_tl.configuration import Settings, check
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.learning import PPOModule
@@ -82,18 +85,7 @@ def train(cfg: DictConfig) -> TrainingResult:
         if settings.collection.learner_threads:
             torch.set_num_threads(settings.collection.learner_threads)
         session = Session(settings.minutes, settings.frames)
-        trainer = Trainer(
-            max_epochs=-1,
-            logger=loggers,
-            callbacks=[session, *callbacks],
-            enable_checkpointing=any(isinstance(each, Checkpoint) for each in callbacks),
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            log_every_n_steps=1,
-            default_root_dir=run,
-            **_plain(cfg.trainer),
-        )
+        trainer = _build_trainer(cfg, loggers, [session, *callbacks])
         data = RolloutDataModule(
             collection_plan(settings, trainer.global_rank),
             module.actor,
@@ -127,7 +119,7 @@ def collection_plan(settings: Settings, rank: int = 0) -> CollectionPlan:
     streams = np.random.SeedSequence([settings.seed, rank]).spawn(collection.workers + 1)
     seeds = [int(stream.generate_state(1)[0]) for stream in streams]
     return CollectionPlan(
-        make_env=partial(_make_env, environment, seeds[1:]),
+        make_env=partial(make_simulations, environment, seeds[1:]),
         make_policy=partial(build_actor, settings.network),
         workers=collection.workers,
         steps=collection.steps,
@@ -135,11 +127,6 @@ def collection_plan(settings: Settings, rank: int = 0) -> CollectionPlan:
         seed=seeds[0],
         threads=collection.threads,
     )
-
-
-def _make_env(environment: dict[str, Any], seeds: list[int], worker: int) -> EnvBase:
-    """The simulations of one worker."""
-    return instantiate(environment, seed=seeds[worker], _convert_="all")
 
 
 class Session(Callback):
@@ -188,7 +175,8 @@ class Session(Callback):
         """Log what the rollout said; decide whether it was the last."""
         pl_module.log_dict(trainer.datamodule.metrics, batch_size=1)  # type: ignore[attr-defined]
         self._frames = int(pl_module.frames)  # type: ignore[arg-type]
-        if self.signal is not None or (self.progress or 0.0) >= 1.0:
+        over = self.signal is not None or (self.progress or 0.0) >= 1.0
+        if trainer.strategy.reduce_boolean_decision(over, all=False):  # of any rank
             trainer.should_stop = True
 
     @contextmanager
@@ -208,6 +196,24 @@ class Session(Callback):
         if self.signal is signal.SIGINT and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = signal.Signals(number)
+
+
+def _build_trainer(cfg: DictConfig, loggers: list[Logger], callbacks: list[Callback]) -> Trainer:
+    try:
+        return Trainer(
+            max_epochs=-1,
+            logger=loggers,
+            callbacks=callbacks,
+            enable_checkpointing=any(isinstance(each, Checkpoint) for each in callbacks),
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+            default_root_dir=cfg.output_dir,
+            **_plain(cfg.trainer),
+        )
+    except (ValueError, TypeError, MisconfigurationException) as error:
+        raise ConfigurationError(f"trainer: {error}") from error
 
 
 def _build_module(settings: Settings, policy: str | None) -> PPOModule:
@@ -255,6 +261,7 @@ def _check_disk(run: Path, module: PPOModule) -> None:
         )
 
 
+@rank_zero_only
 def _write_config(cfg: DictConfig, run: Path) -> None:
     """The resolved configuration beside the results; a resumed run starts from it."""
     OmegaConf.save(OmegaConf.create(_plain(cfg)), run / "config.yaml")

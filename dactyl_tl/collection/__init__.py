@@ -1,7 +1,21 @@
 """Rollouts: TorchRL collectors in one or several processes, and the data module that yields them."""
 
-from dactyl_tl.collection.board import Board
-from dactyl_tl.collection.collectors import SOURCES, CollectionPlan
-from dactyl_tl.collection.datamodule import RolloutDataModule
+from __future__ import annotations
 
-__all__ = ["SOURCES", "Board", "CollectionPlan", "RolloutDataModule"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dactyl_tl.collection.collectors import SOURCES, CollectionPlan
+    from dactyl_tl.collection.datamodule import RolloutDataModule
+
+__all__ = ["SOURCES", "CollectionPlan", "RolloutDataModule"]
+
+_MODULES = {"SOURCES": "collectors", "CollectionPlan": "collectors", "RolloutDataModule": "datamodule"}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when asked for: worker processes need the collector, not Lightning.
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

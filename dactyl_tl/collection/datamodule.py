@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from dactyl_tl.collection.collectors import SOURCES, CollectionPlan, RolloutSource, pack, unpack
 from dactyl_tl.collection.statistics import EpisodeStatistics
 from dactyl_tl.collection.worker import SIMULATION, STATES, STEPS, VERSION
+from dactyl_tl.errors import CollectionError
 
 
 class RolloutDataModule(LightningDataModule):
@@ -45,6 +47,7 @@ class RolloutDataModule(LightningDataModule):
         self._policy = policy
         self._source: RolloutSource | None = None
         self._pending_generator: torch.Tensor | None = None
+        self._lost = False
 
     @property
     def source(self) -> RolloutSource:
@@ -70,7 +73,8 @@ class RolloutDataModule(LightningDataModule):
             torch.set_rng_state(self._pending_generator)
             self._pending_generator = None
         self.source.board.post(self._policy)
-        collected = self.source.collect()
+        with self._noticing_loss():
+            collected = self.source.collect()
         rollout = as_rollout(collected)
         self.frames += rollout.numel() * _world_size()
         age = self.source.board.version - collected[VERSION].double()
@@ -91,19 +95,30 @@ class RolloutDataModule(LightningDataModule):
         self.close()
 
     def state_dict(self) -> dict[str, Any]:
-        """Counters, statistics, generators and every worker's simulations; tensors only."""
-        return {**self.light_state(), "ranks": _gather([unpack(s) for s in self.source.snapshots()])}
+        """Counters, statistics, generators and every worker's simulations; tensors only.
 
-    def light_state(self) -> dict[str, Any]:
-        """The state without the workers', which is what is left when one of them was killed."""
+        When a worker was lost, the state is without the simulations.
+        """
+        snapshots: list[bytes] = []
+        if not self._lost:
+            with self._noticing_loss():
+                snapshots = self.source.snapshots()
         return {
             "frames": self.frames,
             "kind": self.kind,
             "board": self.source.board.state_dict(),
             "statistics": self.statistics.state_dict(),
             "generator": torch.get_rng_state(),
-            "ranks": [],
+            "ranks": [] if self._lost else _gather([unpack(each) for each in snapshots]),
         }
+
+    @contextmanager
+    def _noticing_loss(self) -> Iterator[None]:
+        try:
+            yield
+        except CollectionError:
+            self._lost = True
+            raise
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from :meth:`state_dict`.
