@@ -155,9 +155,21 @@ def _untrained(config: NetworkConfig, device: str | torch.device, seed: int) -> 
 
 
 def _labels(names: Sequence[str]) -> list[str]:
-    """The shortest endings of the paths that tell them apart."""
-    parts = [Path(name).parts if name not in (RANDOM, UNTRAINED) else (name,) for name in names]
+    """The shortest endings of the paths that tell them apart, without what is the same in every run."""
+    full = [Path(name).parts for name in names]
+    parts = [_without_run_layout(path) for path in full]
+    if len(set(parts)) < len(parts):
+        parts = full
     length = 1
     while len({part[-length:] for part in parts}) < len(parts):
         length += 1
     return ["/".join(part[-length:]) for part in parts]
+
+
+def _without_run_layout(path: tuple[str, ...]) -> tuple[str, ...]:
+    """``runs/a/bundles/best`` as ``runs/a``."""
+    for place in IN_A_RUN:
+        inside = tuple(place.split("/"))
+        if len(path) > len(inside) and path[-len(inside) :] == inside:
+            return path[: -len(inside)]
+    return path

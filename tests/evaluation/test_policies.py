@@ -57,7 +57,9 @@ def test_names_are_as_short_as_they_can_be(run: Path, tmp_path: Path) -> None:
     save_bundle(other / "bundles" / "last", build_actor(SMALL))
     names = [str(run / "bundles" / "last"), str(other / "bundles" / "last"), "random"]
     labels = [policy.name for policy in find_policies(names)]
-    assert labels == ["run/bundles/last", "other/bundles/last", "random"]
+    assert labels == ["run", "other", "random"]
+    both = [policy.name for policy in find_policies([str(run), names[0]])]
+    assert both == ["run", "last"]
 
 
 @pytest.mark.parametrize(
