@@ -13,7 +13,7 @@ from torch import Tensor
 from dactyl_tl.contract import NUM_FINGERS
 from dactyl_tl.randomization.sampling import bernoulli
 
-PROJECTIONS = 6
+PROJECTIONS = 4
 """Alternating projections between a nail's box and a capsule's axis: converged to 0.1 mm at these sizes."""
 
 
