@@ -51,22 +51,23 @@ def test_two_policies_meet_the_same_trials_also_in_the_next_batch() -> None:
     assert not torch.equal(seen[0][0], seen[0][1])
 
 
-def test_the_referee_and_the_environment_count_the_same() -> None:
-    limits = Limits(rotations=2, timeout=1.6)
-    here = world(16, limits, goals=NEAR, randomization="none")
-    results = run_trials(here, RandomPolicy(), 16, seed=1, limits=limits)
+@pytest.mark.parametrize(("timeout", "seen"), [(0.4, Ending.TIMEOUT), (24.0, Ending.DROPPED)])
+def test_the_referee_and_the_environment_count_the_same(timeout: float, seen: Ending) -> None:
+    limits = Limits(rotations=2, timeout=timeout)
+    here = world(32, limits, goals=NEAR, randomization="none")
+    results = run_trials(here, RandomPolicy(), 32, seed=1, limits=limits)
     step = here._current()
     assert results.successes.tolist() == step["successes"].flatten().tolist()
     dropped = [trial.ending is Ending.DROPPED for trial in results.trials]
     completed = [trial.ending is Ending.COMPLETED for trial in results.trials]
     assert dropped == step["dropped"].flatten().tolist()
     assert completed == (step["successes"] >= 2).flatten().tolist()
-    assert {Ending.DROPPED, Ending.TIMEOUT} <= {trial.ending for trial in results.trials}
+    assert seen in {trial.ending for trial in results.trials}
     assert results.successes.max() >= 1
     for trial in results.trials:
         if trial.ending is Ending.TIMEOUT:
             waited = trial.seconds - max(trial.goal_seconds, default=0.0)
-            assert waited == pytest.approx(1.6, abs=1e-3)
+            assert waited == pytest.approx(timeout, abs=1e-3)
 
 
 def test_a_recurrent_policy_repeats_its_trials_and_its_mode_is_another_policy() -> None:
