@@ -63,7 +63,8 @@ def test_the_referee_and_the_environment_count_the_same(timeout: float, seen: En
     assert dropped == step["dropped"].flatten().tolist()
     assert completed == (step["successes"] >= 2).flatten().tolist()
     assert seen in {trial.ending for trial in results.trials}
-    assert results.successes.max() >= 1
+    if seen is Ending.DROPPED:  # long enough to achieve something by chance
+        assert results.successes.max() >= 1
     for trial in results.trials:
         if trial.ending is Ending.TIMEOUT:
             waited = trial.seconds - max(trial.goal_seconds, default=0.0)
