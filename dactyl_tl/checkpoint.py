@@ -136,7 +136,7 @@ def actor_from_checkpoint(path: str | os.PathLike[str], device: str | torch.devi
         raise FileNotFoundError(f"there is no checkpoint at {path}")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
         raise BundleError(f"{path} cannot be read as a checkpoint of tensors: {error}") from error
     description = checkpoint.get(CHECKPOINT_ENTRY) if isinstance(checkpoint, dict) else None
     if not isinstance(description, dict) or "state_dict" not in checkpoint:

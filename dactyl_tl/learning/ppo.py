@@ -184,7 +184,7 @@ class PPOModule(LightningModule):
         optimizer = self._optimizer()
         history: list[dict[str, Tensor]] = []
         for epoch in range(self.config.epochs):
-            first = len(history)
+            earlier = len(history)
             order = shuffled(self.config.seed, rank(), int(self.rollouts), epoch, len(chunks))
             for index in order.to(self.device).tensor_split(self.config.minibatches):
                 minibatch = with_states(chunks[index], starts[index])
@@ -197,10 +197,16 @@ class PPOModule(LightningModule):
                 norms = self._clip_gradients()
                 optimizer.step()
                 history.append(_metrics(losses) | norms)
-            kl = mean_of_ranks(torch.stack([each["policy/kl"] for each in history[first:]]).mean())
+            kl = mean_of_ranks(torch.stack([each["policy/kl"] for each in history[earlier:]]).mean())
             self._adapt_learning_rate(kl)
         means = {name: torch.stack([each[name] for each in history]).mean() for name in history[0]}
-        return means | {"policy/kl": kl, "policy/first_ratio": history[0]["policy/ratio"]}
+        first = history[0]
+        return means | {
+            "policy/kl": kl,
+            # Before any step: 1 and 0 unless the policy acted with other weights or other states.
+            "policy/first_ratio": first["policy/ratio_max"],
+            "policy/first_kl": first["policy/kl"],
+        }
 
     def _clip_gradients(self) -> dict[str, Tensor]:
         limit = self.config.max_gradient_norm
@@ -270,6 +276,6 @@ def _metrics(losses: TensorDictBase) -> dict[str, Tensor]:
         "policy/entropy": losses["entropy"],
         "policy/kl": losses["kl_approx"],
         "policy/clip_fraction": losses["clip_fraction"],
-        "policy/ratio": losses["mean_ratio"],
+        "policy/ratio_max": losses["max_ratio"],
         "value/loss": losses["loss_critic"].detach(),
     }

@@ -20,7 +20,8 @@ def contract_description() -> dict[str, Any]:
         "joints": list(contract.JOINTS),
         "actuators": list(contract.ACTUATORS),
         "bins": contract.NUM_BINS,
-        "policy_inputs": {name: contract.OBSERVATION_SIZES[name] for name in contract.POLICY_INPUTS},
+        # Pairs, not a mapping: their order matters, and mappings compare equal in any.
+        "policy_inputs": [[name, contract.OBSERVATION_SIZES[name]] for name in contract.POLICY_INPUTS],
     }
 
 
