@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.distributions import Categorical, Independent
 
@@ -19,6 +20,15 @@ class MultiCategorical(Independent):
 
     def __init__(self, logits: Tensor) -> None:
         super().__init__(Categorical(logits=logits, validate_args=False), 1, validate_args=False)
+
+    @torch.no_grad()
+    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+        """Bins, int64 ``[*sample_shape, ..., actuators]``, from torch's global generator."""
+        # The largest of the log-probabilities, each less the logarithm of an exponential variate, is
+        # drawn with those probabilities (Gumbel); several times faster than multinomial for few bins.
+        log_probs = self.base_dist.logits
+        noise = torch.rand((*sample_shape, *log_probs.shape), device=log_probs.device).log_().neg_().log_()
+        return (log_probs - noise).argmax(-1)
 
     def entropy(self) -> Tensor:
         """Sum of the actuators' entropies in nats, ``[...]``."""
