@@ -22,7 +22,7 @@ class MultiCategorical(Independent):
         super().__init__(Categorical(logits=logits, validate_args=False), 1, validate_args=False)
 
     @torch.no_grad()
-    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         """Bins, int64 ``[*sample_shape, ..., actuators]``, from torch's global generator."""
         # The largest of the log-probabilities, each less the logarithm of an exponential variate, is
         # drawn with those probabilities (Gumbel); several times faster than multinomial for few bins.
