@@ -17,6 +17,10 @@ PHYSICS_STEPS = 10
 PHYSICS_TIMESTEP = CONTROL_PERIOD / PHYSICS_STEPS
 """Seconds of one physics step without timing randomization (App. C.1)."""
 
+DROP_DEPTH = 0.1
+"""The object is dropped when its centre is this far below the palm's origin, m: 0.04 m above the ground
+plane of OpenAI's later environments, which count drops so. Right below the palm the fingers still hold it."""
+
 NUM_BINS = 11
 """Bins of each action coordinate, equally spaced over [-1, 1] (Table 10)."""
 

@@ -75,13 +75,12 @@ class ActionConfig:
 class InitialStateConfig:
     """How an episode starts (App. C.1)."""
 
-    steps: int = 10
-    """Control steps of random actions, after the object is placed in a random orientation. The paper's
-    "100 steps" are read as physics steps, as in its released code: through 100 control steps of
-    relative actions the hand would hold one object in a hundred."""
+    steps: int = 100
+    """Control steps of random actions, after the object is placed in a random orientation. Of relative
+    actions the hand survives so many with two objects in three."""
     fresh: float = 1.0
-    """Share of episodes whose start is simulated anew. The others start from one of the recent ones,
-    which saves most of the cost of short episodes."""
+    """Share of resets that simulate new initial states. The others draw from the recent ones, which saves
+    most of what a reset costs: as much as an episode of its length."""
     pool: int = 1024
     """Recent initial states that are kept."""
     position_spread: float = 0.005

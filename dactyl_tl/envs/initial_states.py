@@ -1,8 +1,4 @@
-"""Initial states (App. C.1): the object placed on the palm at random, then random actions.
-
-The random actions set absolute joint targets, as in the paper's released code. Relative ones would let
-the wrist sag under the hand's weight and lose nearly every object before the episode starts.
-"""
+"""Initial states (App. C.1): the object placed on the palm at random, then random actions."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dactyl_tl import rotations
-from dactyl_tl.contract import NUM_ACTUATORS, NUM_BINS, NUM_JOINTS, PHYSICS_STEPS
+from dactyl_tl.contract import DROP_DEPTH, NUM_ACTUATORS, NUM_BINS, NUM_JOINTS, PHYSICS_STEPS
 from dactyl_tl.envs.actuation import Actuators, decode
 from dactyl_tl.envs.config import InitialStateConfig
 from dactyl_tl.randomization.sampling import bernoulli, normal
@@ -80,7 +76,7 @@ class InitialStates:
             physics.ctrl.copy_(torch.where(active[:, None], self._actuators.targets(smoothed), physics.ctrl))
             physics.step(active, PHYSICS_STEPS)
             remaining = remaining - active.to(remaining.dtype)
-            lost = active & (self._below_palm() | physics.diverged()) & (remaining <= self._config.steps)
+            lost = active & (self._dropped() | physics.diverged()) & (remaining <= self._config.steps)
 
     def _drop_object(self, mask: Tensor, generator: torch.Generator) -> None:
         physics = self._physics
@@ -92,9 +88,9 @@ class InitialStates:
         physics.qpos[:, NUM_JOINTS:] = torch.where(mask[:, None], pose, physics.qpos[:, NUM_JOINTS:])
         physics.forward(mask)
 
-    def _below_palm(self) -> Tensor:
+    def _dropped(self) -> Tensor:
         palm_height = self._physics.xpos[:, self._scene.palm_body, 2]
-        return self._physics.qpos[:, NUM_JOINTS + 2] < palm_height
+        return self._physics.qpos[:, NUM_JOINTS + 2] < palm_height - DROP_DEPTH
 
     def _keep(self, states: Tensor) -> None:
         for state in states:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 from torchrl.envs import EnvBase
 
 from dactyl_tl import rotations
-from dactyl_tl.contract import NUM_ACTUATORS, PHYSICS_STEPS, PHYSICS_TIMESTEP, POLICY, PRIVILEGED
+from dactyl_tl.contract import DROP_DEPTH, NUM_ACTUATORS, PHYSICS_STEPS, PHYSICS_TIMESTEP, POLICY, PRIVILEGED
 from dactyl_tl.envs.actuation import Actuators, decode
 from dactyl_tl.envs.config import EnvConfig
 from dactyl_tl.envs.goals import sample_goals
@@ -75,8 +74,7 @@ class ReorientEnv(EnvBase):
         self._actuators = Actuators(scene, physics, config.actions)
         physics.forward(torch.ones(n, dtype=torch.bool, device=device))
         self._sensing = Sensing(scene, physics, self._sampler)
-        absolute = Actuators(scene, physics, replace(config.actions, relative=False))
-        self._initial_states = InitialStates(config.initial_states, scene, physics, absolute)
+        self._initial_states = InitialStates(config.initial_states, scene, physics, self._actuators)
 
         self.action_spec = action_spec(n, device)
         self.observation_spec = observation_spec(n, device)
@@ -140,7 +138,7 @@ class ReorientEnv(EnvBase):
         alive = active & ~diverged
         before = episode["distance"]
         after = rotations.distance(state.object_orientation, episode["goal"])[:, None]
-        dropped = alive[:, None] & (state.clearance < 0.0)
+        dropped = alive[:, None] & (state.clearance < -DROP_DEPTH)
         achieved = alive[:, None] & (after < self.config.goals.tolerance) & ~dropped
         terms = reward_terms(self.config.reward, before, after, achieved, dropped)
         terms = {name: torch.where(alive[:, None], term, 0.0) for name, term in terms.items()}

@@ -9,7 +9,7 @@ from tensordict import TensorDict
 from torchrl.envs import check_env_specs
 
 from dactyl_tl import make_env, rotations
-from dactyl_tl.contract import OBSERVATION_SIZES, POLICY_INPUTS, PRIVILEGED_INPUTS, REWARD_TERMS
+from dactyl_tl.contract import DROP_DEPTH, OBSERVATION_SIZES, POLICY_INPUTS, PRIVILEGED_INPUTS, REWARD_TERMS
 from dactyl_tl.envs.config import GoalConfig
 
 HOLD = 5  # the middle bin: zero
@@ -65,7 +65,7 @@ def test_same_seed_same_trajectory_at_any_thread_count(quick_env, threads):
 
 def test_reward_is_the_sum_of_its_terms_and_follows_the_distance(quick_env):
     env = quick_env(randomization="none", reward={"dense": 0.5}, num_envs=16)
-    rollout = env.rollout(30, break_when_any_done=False)
+    rollout = env.rollout(60, break_when_any_done=False)
     after = rollout["next"]
     terms = {name: after["reward_terms", name] for name in REWARD_TERMS}
     torch.testing.assert_close(after["reward"], sum(terms.values()))
@@ -77,9 +77,16 @@ def test_reward_is_the_sum_of_its_terms_and_follows_the_distance(quick_env):
     assert after["dropped"].any()
 
 
+def throw(env, rows):
+    """Put the objects of the given simulations far below the hand."""
+    env.physics.qpos[rows, 26] = 0.0
+    env.physics.forward(torch.ones(env.batch_size, dtype=torch.bool))
+
+
 def test_a_drop_terminates_and_a_timeout_truncates(quick_env):
-    env = quick_env(randomization="none", num_envs=16, goals={"timeout": 0.5})
+    env = quick_env(randomization="none", num_envs=4, goals={"timeout": 0.5})
     td = env.reset()
+    throw(env, [1, 2])
     seen = set()
     for _ in range(12):
         td = step(env, td)
@@ -204,7 +211,7 @@ def test_initial_states_hold_the_object_and_vary(quick_env):
     env = quick_env(num_envs=32, initial_states={"steps": 10}, randomization="none")
     td = env.reset()
     clearance = env.physics.qpos[:, 26] - env.physics.xpos[:, env.scene.palm_body, 2]
-    assert (clearance > 0).all()
+    assert (clearance > -DROP_DEPTH).all()
     assert td["privileged", "joint_angles"].std(dim=0).mean() > 0.1  # random actions spread the hand
     orientation = td["privileged", "object_orientation"]
     assert rotations.distance(orientation[0], orientation[1:]).min() > 0.01
@@ -254,6 +261,7 @@ def test_state_dict_continues_bit_for_bit(quick_env, steps_before):
         return outputs, td
 
     _, td = play(env, td, g, steps_before)
+    throw(env, [0, 3])
     state = {name: value.clone() for name, value in env.state_dict().items()}
     position, carried = g.get_state(), td.clone()
     expected, _ = play(env, td, g, 15)
