@@ -87,7 +87,8 @@ def register_schemas() -> None:
     store = ConfigStore.instance()
     for name, section in SCHEMAS.items():
         defaults = {
-            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(section()).items()
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(section()).items()
         }
         store.store(group="schema", name=name, node=defaults)
 
@@ -117,8 +118,7 @@ def check(cfg: DictConfig) -> Settings:
     Raises:
         ConfigurationError: with the name, the value and the choices.
     """
-    environment = OmegaConf.to_container(cfg.environment, resolve=True)
-    assert isinstance(environment, dict)
+    environment: dict[str, Any] = OmegaConf.to_container(cfg.environment, resolve=True)  # type: ignore[assignment]
     try:
         for name in ENVIRONMENT_SECTIONS:
             build(SCHEMAS[name], environment.get(name) or {}, f"environment.{name}")
@@ -126,7 +126,7 @@ def check(cfg: DictConfig) -> Settings:
         _check_names(environment)
         settings = Settings(
             seed=number(cfg.seed, "seed", low=0, whole=True),
-            environment={str(key): value for key, value in environment.items()},
+            environment=environment,
             network=build(NetworkConfig, cfg.network, "network"),
             ppo=build(PPOConfig, cfg.ppo, "ppo"),
             collection=build(CollectionConfig, cfg.collection, "collection"),

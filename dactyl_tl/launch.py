@@ -117,7 +117,7 @@ def resumed_config(cfg: DictConfig, overrides: list[str]) -> DictConfig:
     saved = OmegaConf.load(run / "config.yaml")
     assert isinstance(saved, DictConfig)
     for override in overrides:
-        key, _, value = override.lstrip("+").partition("=")
+        key, _, _ = override.lstrip("+").partition("=")
         if key == "resume":
             continue
         if key in HydraConfig.get().runtime.choices:

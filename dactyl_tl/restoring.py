@@ -35,7 +35,9 @@ def resolve_checkpoint(path: str | Path, name: str, preferred: tuple[str, ...] =
             _actor(candidate, name)
             return candidate
     if path.is_dir():
-        raise ConfigurationError(f"{name}={path} has no {CHECKPOINTS}/{preferred[0]}; is it a run's directory?")
+        raise ConfigurationError(
+            f"{name}={path} has no {CHECKPOINTS}/{preferred[0]}; is it a run's directory?"
+        )
     raise ConfigurationError(f"{name}={path} does not exist; give a checkpoint or a run's directory")
 
 
@@ -61,16 +63,24 @@ def load_weights(module: PPOModule, path: str | Path, name: str = "policy") -> N
         module.critic.load_state_dict(critic)
 
 
-def _copy_actor(module: PPOModule, path: Path, name: str) -> None:
+def check_sizes(module: PPOModule, path: Path, name: str) -> Actor:
+    """The policy at ``path``, if its network is of the same sizes as the one in ``module``.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
     actor = _actor(path, name)
-    kind, own = actor.config, module.actor.config
     for field in ("policy", "dense", "lstm"):
-        theirs, ours = getattr(kind, field), getattr(own, field)
+        theirs, ours = getattr(actor.config, field), getattr(module.actor.config, field)
         if theirs != ours:
             raise ConfigurationError(
                 f"{name}={path} has network.{field}={theirs}, this run {ours}; set network.{field}={theirs}"
             )
-    module.actor.load_state_dict(actor.state_dict())
+    return actor
+
+
+def _copy_actor(module: PPOModule, path: Path, name: str) -> None:
+    module.actor.load_state_dict(check_sizes(module, path, name).state_dict())
 
 
 def _actor(path: Path, name: str) -> Actor:

@@ -38,7 +38,7 @@ from dactyl_tl.configuration import Settings, check
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.learning import PPOModule
 from dactyl_tl.models import build_actor, build_critic
-from dactyl_tl.restoring import CHECKPOINTS, LAST, load_weights, resolve_checkpoint
+from dactyl_tl.restoring import CHECKPOINTS, LAST, check_sizes, load_weights, resolve_checkpoint
 
 FREE_SPACE = 8
 """A run needs this many times the networks' size on disk: two checkpoints with Adam's two moments,
@@ -78,6 +78,8 @@ def train(cfg: DictConfig) -> TrainingResult:
     checkpoint = resolve_checkpoint(cfg.resume, "resume") if cfg.resume else None
     with _quiet():
         module = _build_module(settings, cfg.policy)
+        if checkpoint is not None:
+            check_sizes(module, checkpoint, "resume")
         _check_disk(run, module)
         loggers: list[Logger] = _instantiate(cfg.logger, "logger")
         callbacks: list[Callback] = _instantiate(cfg.callbacks, "callbacks")

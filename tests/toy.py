@@ -63,10 +63,7 @@ class ToyEnv(EnvBase):
         self.action_spec = Categorical(NUM_BINS, shape=(n, NUM_ACTUATORS))
         self.reward_spec = Unbounded((n, 1))
         self.done_spec = Composite(
-            {
-                k: Categorical(2, shape=(n, 1), dtype=torch.bool)
-                for k in ("done", "terminated", "truncated")
-            },
+            {k: Categorical(2, shape=(n, 1), dtype=torch.bool) for k in ("done", "terminated", "truncated")},
             shape=(n,),
         )
 
@@ -120,7 +117,9 @@ class ToyEnv(EnvBase):
         no = torch.zeros(*self.batch_size, 1, dtype=torch.bool)
         out = self._observe()
         out.update({k: no.clone() for k in ("achieved", "dropped", "diverged")})
-        out["reward_terms"] = TensorDict({k: torch.zeros_like(no, dtype=torch.float) for k in REWARD_TERMS}, [len(no)])
+        out["reward_terms"] = TensorDict(
+            {k: torch.zeros_like(no, dtype=torch.float) for k in REWARD_TERMS}, [len(no)]
+        )
         return out
 
     def _step(self, td: TensorDictBase) -> TensorDict:

@@ -61,7 +61,7 @@ class RolloutSource(ABC):
     def __init__(self, plan: CollectionPlan, policy: TensorDictModuleBase, context: Any) -> None:
         self.plan = plan
         self.board = Board(policy, context)
-        self._options = {
+        self._options: dict[str, Any] = {
             "board": self.board,
             "seed": plan.seed,
             "steps": plan.steps,
@@ -243,7 +243,7 @@ class Asynchronous(MultiProcess):
         """Nothing to restore."""
 
 
-SOURCES: dict[str, type[RolloutSource]] = {
+SOURCES: dict[str, type[InProcess] | type[MultiProcess]] = {
     "multiprocess": MultiProcess,
     "inprocess": InProcess,
     "asynchronous": Asynchronous,

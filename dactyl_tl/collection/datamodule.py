@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.distributed
 from pytorch_lightning import LightningDataModule
+from pytorch_lightning.utilities import rank_zero_warn
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch.utils.data import DataLoader, IterableDataset
@@ -16,7 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from dactyl_tl.collection.collectors import SOURCES, CollectionPlan, RolloutSource, pack, unpack
 from dactyl_tl.collection.statistics import EpisodeStatistics
 from dactyl_tl.collection.worker import SIMULATION, STATES, STEPS, VERSION
-from dactyl_tl.errors import CollectionError
+from dactyl_tl.errors import CollectionError, ConfigurationError
 
 
 class RolloutDataModule(LightningDataModule):
@@ -37,7 +38,11 @@ class RolloutDataModule(LightningDataModule):
     """
 
     def __init__(
-        self, plan: CollectionPlan, policy: TensorDictModuleBase, kind: str = "multiprocess", window: int = 200
+        self,
+        plan: CollectionPlan,
+        policy: TensorDictModuleBase,
+        kind: str = "multiprocess",
+        window: int = 200,
     ) -> None:
         super().__init__()
         self.plan, self.kind = plan, kind
@@ -124,14 +129,22 @@ class RolloutDataModule(LightningDataModule):
         """Continue from :meth:`state_dict`.
 
         Without the workers' states, or with another number of them, they start new episodes.
+
+        Raises:
+            ConfigurationError: the simulations are of another task or number.
         """
         self.frames = state["frames"]
         self.source.board.load_state_dict(state["board"])
         self.statistics.load_state_dict(state["statistics"])
         self._pending_generator = state["generator"]
         ranks = state["ranks"]
-        if len(ranks) == _world_size() and len(ranks[_rank()]) == self.plan.workers and self.source.resumable:
-            self.source.restore([pack(worker) for worker in ranks[_rank()]])
+        if [len(workers) for workers in ranks] != [self.plan.workers] * _world_size():
+            rank_zero_warn("The simulations begin new episodes: the checkpoint does not have their states.")
+        elif self.source.resumable:
+            try:
+                self.source.restore([pack(worker) for worker in ranks[_rank()]])
+            except ValueError as error:
+                raise ConfigurationError(f"resume: {error}") from error
 
 
 class _Rollouts(IterableDataset[TensorDictBase]):

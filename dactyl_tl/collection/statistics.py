@@ -79,5 +79,3 @@ def step_statistics(rollout: TensorDictBase) -> dict[str, float]:
         "rollout/goal_distance": float(after["goal_distance"].mean()),
         "rollout/successes_per_second": float(after["achieved"].double().mean() / CONTROL_PERIOD),
     }
-
-

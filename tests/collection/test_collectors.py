@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import io
+import math
+
+import pytest
+import torch
+
+from dactyl_tl.collection.board import KNOBS, Board
+from dactyl_tl.collection.collectors import pack, unpack
+from dactyl_tl.collection.datamodule import as_rollout
+from dactyl_tl.collection.simulations import make_simulations
+from dactyl_tl.collection.worker import SIMULATION, STEPS, recurrent_environment, recurrent_keys
+from dactyl_tl.models import POLICY_STATE
+from tests.collection.small import ENVS, actor, plan, running
+from tests.collection.small import STEPS as LENGTH
+
+
+def test_same_seed_same_rollouts_other_seed_others() -> None:
+    rollouts = []
+    for seed in (5, 5, 6):
+        with running("inprocess", plan(seed=seed), actor()) as source:
+            source.collect()
+            rollouts.append(source.collect().clone())
+    assert (rollouts[0][STEPS] == rollouts[1][STEPS]).all()
+    assert not (rollouts[0][STEPS, "action"] == rollouts[2][STEPS, "action"]).all()
+
+
+def test_processes_collect_what_one_process_would() -> None:
+    actions = []
+    for kind in ("inprocess", "multiprocess"):
+        with running(kind, plan(), actor()) as source:
+            actions.append([source.collect()[STEPS, "action"].clone() for _ in range(2)])
+            assert len(set(source.pids)) == (0 if kind == "inprocess" else 2)
+    assert all(torch.equal(*pair) for pair in zip(*actions, strict=True))
+
+
+def test_workers_differ_from_each_other() -> None:
+    with running("inprocess", plan(workers=3), actor()) as source:
+        parts = source.collect()[STEPS, "action"].split(ENVS)
+    assert not torch.equal(parts[0], parts[1])
+    assert not torch.equal(parts[1], parts[2])
+
+
+def test_collecting_leaves_the_global_generator_alone() -> None:
+    with running("inprocess", plan(workers=1), actor()) as source:
+        before = torch.get_rng_state()
+        source.collect()
+        assert torch.equal(before, torch.get_rng_state())
+
+
+def test_snapshots_continue_exactly_also_elsewhere() -> None:
+    policy = actor()
+    with running("inprocess", plan(), policy) as source:
+        source.collect()
+        snapshots = source.snapshots()
+        expected = source.collect().clone()
+        source.restore(snapshots)
+        assert (source.collect()[STEPS] == expected[STEPS]).all()
+    with running("inprocess", plan(seed=999), policy) as other:
+        other.restore([pack(unpack(each)) for each in snapshots])
+        assert torch.equal(other.collect()[STEPS, "action"], expected[STEPS, "action"])
+
+
+def test_snapshots_hold_nothing_but_tensors() -> None:
+    with running("inprocess", plan(workers=1), actor()) as source:
+        state = torch.load(io.BytesIO(source.snapshots()[0]), weights_only=True)
+    leaves = [value for part in ("environment", "carrier") for value in flatten(state[part])]
+    assert leaves
+    assert all(isinstance(leaf, torch.Tensor) for leaf in leaves)
+
+
+def flatten(tree: object) -> list[object]:
+    return [leaf for v in tree.values() for leaf in flatten(v)] if isinstance(tree, dict) else [tree]
+
+
+def test_a_feedforward_policy_has_no_states() -> None:
+    policy = actor("feedforward")
+    assert recurrent_keys(policy) == []
+    with running("inprocess", plan(policy="feedforward"), policy) as source:
+        rollout = as_rollout(source.collect())
+    assert rollout.shape == (2 * ENVS, LENGTH)
+    assert not set(POLICY_STATE) & set(rollout.keys())
+
+
+def test_simulations_are_numbered_through_all_workers() -> None:
+    with running("inprocess", plan(workers=3), actor()) as source:
+        rollout = as_rollout(source.collect())
+    assert rollout[SIMULATION].shape == rollout.shape
+    assert torch.equal(rollout[SIMULATION][:, 0], torch.arange(3 * ENVS))
+    assert (rollout[SIMULATION] == rollout[SIMULATION][:, :1]).all()
+
+
+def test_consecutive_rollouts_are_consecutive_steps() -> None:
+    with running("inprocess", plan(workers=1), actor()) as source:
+        first, second = (as_rollout(source.collect()) for _ in range(2))
+    joined = torch.cat((first, second), 1)
+    ended = joined["next", "done"][:, :-1, 0]
+    same = joined["next", "privileged", "joint_angles"][:, :-1] == joined["privileged", "joint_angles"][:, 1:]
+    assert same[~ended].all()
+    assert torch.equal(joined["is_init"][:, 1:, 0], ended)
+    assert ended.any()
+
+
+@pytest.mark.parametrize("kind", ["inprocess", "asynchronous"])
+def test_knobs_reach_the_simulations(kind: str) -> None:
+    with running(kind, plan(), actor()) as source:
+        assert source.board.knobs == {}
+        before = as_rollout(source.collect())["goal_distance"].max()
+        source.board.turn("goal_angle", 1e-3)
+        for _ in range(6):
+            rollout = as_rollout(source.collect())
+        fresh = rollout["is_init"][..., 0]
+        assert fresh.any()
+        assert rollout["goal_distance"][fresh].max() < 1e-3 < before
+
+
+def test_a_missing_knob_is_named() -> None:
+    with pytest.raises(KeyError, match=f"unknown knob 'gravity'; choose from {', '.join(KNOBS)}"):
+        Board(actor()).turn("gravity", 1.0)
+
+
+def test_the_board_keeps_version_and_knobs() -> None:
+    policy = actor()
+    board, other = Board(policy), Board(policy)
+    board.turn("randomization_scale", 0.25)
+    board.post(policy)
+    board.post(policy)
+    other.load_state_dict(board.state_dict())
+    assert (other.version, other.knobs) == (2, {"randomization_scale": 0.25})
+    assert math.isclose(other.knobs["randomization_scale"], 0.25)
+
+
+def test_an_environment_that_cannot_be_built_says_why() -> None:
+    with pytest.raises(TypeError, match="colour"):
+        running(
+            "multiprocess", plan(workers=1, _target_="tests.collection.test_collectors.picky"), actor()
+        ).__enter__()
+
+
+def picky(num_envs: int, seed: int, colour: str) -> None:
+    """An environment that wants what nobody gives."""
+
+
+def test_nothing_but_memory_and_starts_is_added_to_the_environment() -> None:
+    env = make_simulations({"_target_": "tests.toy.ToyEnv", "num_envs": 2}, [0], 0)
+    wrapped = recurrent_environment(env, actor())
+    added = set(wrapped.observation_spec.keys()) - set(env.observation_spec.keys())
+    assert added == {"is_init", *POLICY_STATE}

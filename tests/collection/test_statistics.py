@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from tensordict import TensorDict
+
+from dactyl_tl.collection.statistics import EpisodeStatistics, step_statistics
+from dactyl_tl.contract import REWARD_TERMS
+
+
+def rollout(**columns: list[list[float]]) -> TensorDict:
+    """[N, T] with zeros where nothing is said."""
+    shape = (len(columns["done"]), len(columns["done"][0]))
+    kinds = {"successes": torch.int64, "elapsed": torch.float32, "reward": torch.float32}
+    kinds |= {"goal_distance": torch.float32}
+    names = ("done", "dropped", "truncated", "diverged", "achieved", *kinds)
+    after = {
+        name: torch.tensor(columns.get(name, torch.zeros(shape).tolist()))
+        .to(kinds.get(name, torch.bool))
+        .unsqueeze(-1)
+        for name in names
+    }
+    after["reward_terms"] = {term: torch.zeros(*shape, 1) for term in REWARD_TERMS}
+    return TensorDict({"next": TensorDict(after, shape)}, shape)
+
+
+def test_episodes_that_ended_by_hand() -> None:
+    # First simulation: drops after 3 goals and 2.4 s, then times out with 1 goal after 8 s.
+    # Second: still running. Third: diverges.
+    data = rollout(
+        done=[[1, 0, 1], [0, 0, 0], [0, 1, 0]],
+        dropped=[[1, 0, 0], [0, 0, 0], [0, 0, 0]],
+        truncated=[[0, 0, 1], [0, 0, 0], [0, 1, 0]],
+        diverged=[[0, 0, 0], [0, 0, 0], [0, 1, 0]],
+        successes=[[3, 0, 1], [7, 8, 9], [5, 6, 0]],
+        elapsed=[[2.4, 0.08, 8.0], [1, 1.08, 1.16], [3, 3.08, 0.08]],
+    )
+    metrics = EpisodeStatistics().update(data)
+    assert metrics["episode/finished"] == 2
+    assert metrics["episode/successes"] == 2.0
+    assert metrics["episode/drop_rate"] == 0.5
+    assert metrics["episode/timeout_rate"] == 0.5
+    assert metrics["episode/seconds"] == pytest.approx(5.2)
+    assert metrics["episode/diverged"] == 1
+
+
+def test_nothing_is_said_before_an_episode_has_ended() -> None:
+    assert "episode/successes" not in EpisodeStatistics().update(rollout(done=[[0, 0]]))
+
+
+def test_the_window_forgets_and_the_state_remembers() -> None:
+    statistics = EpisodeStatistics(window=2)
+    statistics.update(rollout(done=[[1, 1, 1]], successes=[[9, 1, 2]]))
+    assert statistics.means()["episode/successes"] == 1.5
+    other = EpisodeStatistics(window=2)
+    other.load_state_dict(statistics.state_dict())
+    assert other.means() == statistics.means()
+    assert other.finished == 3
+
+
+def test_steps_by_hand() -> None:
+    data = rollout(done=[[0, 0]], reward=[[1.0, 2.0]], goal_distance=[[0.5, 1.5]], achieved=[[0, 1]])
+    data["next", "reward_terms", "success"] = torch.tensor([[[0.0], [5.0]]])
+    metrics = step_statistics(data)
+    assert metrics["reward/total"] == 1.5
+    assert metrics["reward/success"] == 2.5
+    assert metrics["rollout/goal_distance"] == 1.0
+    assert metrics["rollout/successes_per_second"] == pytest.approx(0.5 / 0.08)
