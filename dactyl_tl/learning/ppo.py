@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.core.optimizer import LightningOptimizer
-from tensordict import TensorDict, TensorDictBase
+from tensordict import TensorDict, TensorDictBase, unravel_key
 from torch import Tensor
 from torchrl.modules import set_recurrent_mode
 from torchrl.objectives.value import GAE
@@ -23,12 +23,8 @@ from dactyl_tl.models.description import CHECKPOINT_ENTRY, describe
 SIMULATION = "simulation"
 """Optional key, int64 ``[N, T]``: which simulation a row of the rollout comes from."""
 
-
 LEARNED = (POLICY, PRIVILEGED, "action", "action_log_prob", IS_INIT, "advantage", "value_target")
 """What the loss reads of a frame, besides recurrent states."""
-
-
-LOSS_TERMS = ("loss_objective", "loss_entropy", "loss_critic")
 
 
 class PPOModule(LightningModule):
@@ -111,7 +107,10 @@ class PPOModule(LightningModule):
     def _checked(self, rollout: TensorDictBase) -> TensorDictBase:
         if rollout.ndim != 2:
             raise ValueError(f"a rollout has shape [simulations, steps], not {list(rollout.shape)}")
-        num_chunks = rollout.numel() // self.config.chunk
+        steps, chunk = rollout.shape[1], self.config.chunk
+        if steps % chunk:
+            raise ValueError(f"a rollout of {steps} steps cannot be cut into chunks of ppo.chunk={chunk}")
+        num_chunks = rollout.numel() // chunk
         if num_chunks < self.config.minibatches:
             raise ValueError(
                 f"a rollout of {num_chunks} chunks cannot make ppo.minibatches={self.config.minibatches}"
@@ -125,7 +124,7 @@ class PPOModule(LightningModule):
             IS_INIT,
             *self.actor.state_keys,
             *([] if rollout.get(SIMULATION, None) is None else [SIMULATION]),
-            *(("next", *((key,) if isinstance(key, str) else key)) for key in next_keys),
+            *(unravel_key(("next", key)) for key in next_keys),
         )
 
     def _prepare(self, rollout: TensorDictBase) -> tuple[TensorDictBase, TensorDictBase, dict[str, Tensor]]:
@@ -149,17 +148,8 @@ class PPOModule(LightningModule):
         }
         self.critic.value_normalizer.update(target)
 
-        learned = rollout.select(
-            POLICY,
-            PRIVILEGED,
-            "action",
-            "action_log_prob",
-            IS_INIT,
-            "advantage",
-            "value_target",
-            *self.actor.state_keys,
-        )
-        chunks, starts = split_chunks(learned, self.actor.state_keys, chunk)
+        states = self.actor.state_keys
+        chunks, starts = split_chunks(rollout.select(*LEARNED, *states), states, chunk)
         return chunks, starts.update(valuation.chunk_states.flatten(0, 1)), metrics
 
     def _carried_states(self, rollout: TensorDictBase) -> tuple[TensorDictBase, Tensor]:
@@ -191,9 +181,8 @@ class PPOModule(LightningModule):
                 with set_recurrent_mode(True):
                     losses = self.loss(minibatch)
                 optimizer.zero_grad()
-                self.manual_backward(
-                    losses["loss_objective"] + losses["loss_entropy"] + losses["loss_critic"]
-                )
+                loss = losses["loss_objective"] + losses["loss_entropy"] + losses["loss_critic"]
+                self.manual_backward(loss)
                 norms = self._clip_gradients()
                 optimizer.step()
                 history.append(_metrics(losses) | norms)
@@ -247,9 +236,8 @@ class PPOModule(LightningModule):
     def _log(self, metrics: dict[str, Tensor]) -> None:
         # Lightning takes a metric called "step" for the x axis of its loggers.
         frames = self.frames.double()
-        self.log_dict(
-            metrics | {"frames": frames, "step": frames}, on_step=True, on_epoch=False, batch_size=1
-        )
+        metrics |= {"frames": frames, "step": frames}
+        self.log_dict(metrics, on_step=True, on_epoch=False, batch_size=1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what describes the policy, and the carried states of every rank ``[ranks, simulations]``."""

@@ -255,7 +255,7 @@ def test_a_rollout_of_the_wrong_shape_is_refused():
         fit(make_module(SMALL), [next(rollouts()).flatten()], 1)
     with pytest.raises(ValueError, match=r"12 chunks cannot make ppo\.minibatches=30"):
         fit(make_module(SMALL), rollouts(), 1)
-    with pytest.raises(ValueError, match="25 steps cannot be cut into chunks of 10"):
+    with pytest.raises(ValueError, match=r"25 steps cannot be cut into chunks of ppo\.chunk=10"):
         fit(make_module(SMALL, minibatches=2), rollouts(steps=25), 1)
     with pytest.raises(KeyError, match="action_log_prob"):
         fit(make_module(SMALL, minibatches=2), [next(rollouts()).exclude("action_log_prob")], 1)
