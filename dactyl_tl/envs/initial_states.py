@@ -31,7 +31,11 @@ class InitialStates:
         self._scene = scene
         self._physics = physics
         self._actuators = actuators
-        self.pool = physics.state()[:0]
+        self.forget()
+
+    def forget(self) -> None:
+        """Empty the pool, so that what follows depends on the seed alone."""
+        self.pool = self._physics.state()[:0]
         self.next_slot = 0
 
     def place(self, mask: Tensor, generator: torch.Generator) -> None:

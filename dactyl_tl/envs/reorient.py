@@ -103,6 +103,7 @@ class ReorientEnv(EnvBase):
         if seed is not None:
             self._episode_generator.manual_seed(seed)
             self._step_generator.manual_seed(seed + 1)
+            self._initial_states.forget()
 
     def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: Any) -> TensorDictBase:
         mask = torch.ones(self.batch_size, dtype=torch.bool, device=self.device)

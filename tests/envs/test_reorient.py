@@ -225,6 +225,17 @@ def test_pooled_initial_states_come_from_the_pool(quick_env):
     assert not torch.equal(again, first)
 
 
+def test_reseeding_a_used_environment_starts_it_over(quick_env):
+    env = quick_env(num_envs=8, initial_states={"steps": 2, "fresh": 0.5, "pool": 8})
+    rollouts = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        env.set_seed(5)
+        rollouts.append(env.rollout(3, break_when_any_done=False))
+        env.reset()
+    assert (rollouts[0] == rollouts[1]).all()
+
+
 def test_a_diverging_simulation_is_reset_counted_and_reported(quick_env):
     env, healthy = quick_env(), quick_env()
     td, same = env.reset(), healthy.reset()
