@@ -16,8 +16,8 @@ class PPOLoss(ClipPPOLoss):
 
     Differs from its parent in three places. The value loss is taken between standardised values;
     the divergence it reports is Schulman's estimator ``ratio - 1 - log ratio``, which is never negative and
-    varies less; and the entropy bonus can stop at a target. Takes chunks ``[B, T]`` within
-    ``set_recurrent_mode(True)``.
+    varies less; and the entropy bonus can stop at a target. Takes chunks ``[B, T]``, through which
+    gradients flow: TorchRL runs the networks of a loss in recurrent mode.
 
     Args:
         actor: the policy.

@@ -9,7 +9,6 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from tensordict import TensorDict, TensorDictBase, unravel_key
 from torch import Tensor
-from torchrl.modules import set_recurrent_mode
 from torchrl.objectives.value import GAE
 
 from dactyl_tl.contract import POLICY, PRIVILEGED, policy_keys, privileged_keys
@@ -178,8 +177,7 @@ class PPOModule(LightningModule):
             order = shuffled(self.config.seed, rank(), int(self.rollouts), epoch, len(chunks))
             for index in order.to(self.device).tensor_split(self.config.minibatches):
                 minibatch = with_states(chunks[index], starts[index])
-                with set_recurrent_mode(True):
-                    losses = self.loss(minibatch)
+                losses = self.loss(minibatch)  # in recurrent mode, as TorchRL's losses always run
                 optimizer.zero_grad()
                 loss = losses["loss_objective"] + losses["loss_entropy"] + losses["loss_critic"]
                 self.manual_backward(loss)

@@ -7,10 +7,12 @@ import torch
 from tensordict import TensorDict
 from torchrl.modules import set_recurrent_mode
 
+from benchmarks.learner import synthetic_rollout
 from dactyl_tl.contract import NUM_ACTUATORS, OBSERVATION_SIZES, policy_keys, privileged_keys
 from dactyl_tl.learning import PPOConfig
 from dactyl_tl.learning.loss import PPOLoss
-from dactyl_tl.models import NetworkConfig, build_actor, build_critic
+from dactyl_tl.learning.rollout import split_chunks, with_states
+from dactyl_tl.models import POLICY_STATE, VALUE_STATE, NetworkConfig, build_actor, build_critic
 
 SMALL = NetworkConfig(dense=24, lstm=16, policy="feedforward", value="feedforward")
 
@@ -38,8 +40,7 @@ def minibatch(ratios, advantages, targets) -> tuple[TensorDict, PPOLoss]:
 def test_clipped_objective_by_hand():
     # Advantages 3, 1, -1, -3: mean 0, sample variance 20/3. Ratios are clipped to 0.8 .. 1.2.
     data, loss = minibatch([1.5, 0.5, 0.5, 1.5], [3.0, 1.0, -1.0, -3.0], [0.0] * 4)
-    with set_recurrent_mode(True):
-        result = loss(data)
+    result = loss(data)
     deviation = math.sqrt(20 / 3)
     # min(1.5 * 3, 1.2 * 3) + min(0.5, 0.8) + min(-0.5, -0.8) + min(-4.5, -3.6)
     expected = -(3.6 + 0.5 - 0.8 - 4.5) / deviation / 4
@@ -58,8 +59,7 @@ def test_value_loss_is_taken_between_standardised_values():
         sum(((value - 10) / 10 - target) ** 2 for value, target in zip(predicted, (2.0, 0.0), strict=True))
         / 2
     )
-    with set_recurrent_mode(True):
-        assert loss(data)["loss_critic"].item() == pytest.approx(expected, rel=1e-4)
+    assert loss(data)["loss_critic"].item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_entropy_is_that_of_all_actuators_and_its_loss_is_weighted():
@@ -81,3 +81,26 @@ def test_a_log_probability_for_each_actuator_is_refused():
     data["action_log_prob"] = torch.zeros(1, 2, NUM_ACTUATORS)
     with pytest.raises(RuntimeError):
         loss(data)
+
+
+@pytest.mark.parametrize("term", ["loss_objective", "loss_critic"])
+def test_gradients_of_the_loss_flow_through_time(term):
+    # Errors of the last frame alone must reach the first frame, by way of the recurrent state.
+    torch.manual_seed(0)
+    config = NetworkConfig(dense=24, lstm=16)
+    loss = PPOLoss(build_actor(config), build_critic(config), PPOConfig())
+    torch.nn.init.orthogonal_(loss.actor_network.module.head.module.weight)
+    rollout = synthetic_rollout(4, 10, 16, reset_rate=0.0, seed=0)
+    chunks, starts = split_chunks(rollout, POLICY_STATE, 10)
+    for key in VALUE_STATE:
+        starts[key] = torch.zeros(4, 1, 16)
+    data = with_states(chunks, starts)
+    inputs = data["policy" if term == "loss_objective" else "privileged", "object_position"].requires_grad_()
+    data["advantage"] = torch.zeros(4, 10, 1)
+    loss.normalize_advantage = False
+    data["advantage"][:, -1] = torch.tensor([1.0, -1.0, 2.0, -2.0]).unsqueeze(-1)
+    with torch.no_grad(), set_recurrent_mode(True):
+        target = loss.critic_network(data.copy())["state_value"]
+    target[:, -1] += 1
+    loss(data.set("value_target", target))[term].backward()
+    assert inputs.grad[:, 0].abs().sum() > 0
