@@ -16,7 +16,14 @@ from mujoco.batch import Batch
 
 from benchmarks.process import Count, serve
 from dactyl_tl.collection import SOURCES, CollectionPlan
-from dactyl_tl.contract import NUM_ACTUATORS, NUM_BINS, NUM_JOINTS, PHYSICS_STEPS, PHYSICS_TIMESTEP
+from dactyl_tl.contract import (
+    DROP_DEPTH,
+    NUM_ACTUATORS,
+    NUM_BINS,
+    NUM_JOINTS,
+    PHYSICS_STEPS,
+    PHYSICS_TIMESTEP,
+)
 from dactyl_tl.envs import ActionConfig, ReorientEnv, make_env
 from dactyl_tl.models import NetworkConfig, build_actor
 
@@ -24,6 +31,9 @@ ROLLOUT = 20
 """Control steps of a collected rollout, in chunks of 10 (App. D.1)."""
 
 CHUNK = 10
+
+AS_PEERS = ActionConfig(relative=False)
+"""Actions as gymnasium-robotics and EnvPool take them: targets anywhere in the control range."""
 
 
 def advance_raw(simulations: int) -> Callable[[], Count]:
@@ -57,7 +67,7 @@ def advance_raw(simulations: int) -> Callable[[], Count]:
         present = qpos[:, :NUM_JOINTS] @ scene.driven.T
         ctrl[:] = np.clip(present + smoothed * (high - low) / 2, low, high)
         batch.step(nstep=PHYSICS_STEPS, stage=stage)
-        dropped = qpos[:, NUM_JOINTS + 2] < palm_height
+        dropped = qpos[:, NUM_JOINTS + 2] < palm_height - DROP_DEPTH
         if dropped.any():
             rows = np.flatnonzero(dropped)
             batch.state[rows] = starts[random.integers(len(starts), size=len(rows))]
@@ -69,7 +79,9 @@ def advance_raw(simulations: int) -> Callable[[], Count]:
     return advance
 
 
-def counted_env(counter: Path, simulations: int, fresh: float, worker: int = 0) -> ReorientEnv:
+def counted_env(
+    counter: Path, simulations: int, fresh: float, actions: ActionConfig, worker: int = 0
+) -> ReorientEnv:
     """The environment with all randomizations, whose executed physics steps are counted in a file."""
     env = make_env(
         "block",
@@ -77,6 +89,7 @@ def counted_env(counter: Path, simulations: int, fresh: float, worker: int = 0) 
         randomization="all",
         seed=worker,
         initial_states={"fresh": fresh},
+        actions=actions,
     )
     executed = np.memmap(counter.with_suffix(f".{worker}"), np.int64, "w+", shape=(1,))
     step = env.physics.step
@@ -95,9 +108,11 @@ def executed_steps(counter: Path) -> int:
     return sum(int(np.fromfile(file, np.int64)[0]) for file in files)
 
 
-def advance_environment(counter: Path, simulations: int, fresh: float) -> Callable[[], Count]:
+def advance_environment(
+    counter: Path, simulations: int, fresh: float, actions: ActionConfig
+) -> Callable[[], Count]:
     """The environment under random actions, with automatic resets, without a policy."""
-    env = counted_env(counter, simulations, fresh)
+    env = counted_env(counter, simulations, fresh, actions)
     entries = env.reset()
     delivered = seen = held = 0
 
@@ -119,7 +134,7 @@ def advance_collector(
     """Rollouts of the project's collectors, acted by the LSTM policy of Table 10, never trained."""
     network = NetworkConfig()
     plan = CollectionPlan(
-        make_env=partial(counted_env, counter, simulations, fresh),
+        make_env=partial(counted_env, counter, simulations, fresh, ActionConfig()),
         make_policy=partial(build_actor, network),
         workers=workers,
         steps=ROLLOUT,
@@ -148,6 +163,7 @@ def main() -> None:
     parser.add_argument(
         "--fresh", type=float, default=1.0, help="share of episodes with a start of their own"
     )
+    parser.add_argument("--as-peers", action="store_true", help="move the environment as peers move theirs")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     facts = {
@@ -159,7 +175,8 @@ def main() -> None:
         if arguments.name == "raw":
             advance = advance_raw(n)
         elif arguments.name == "environment":
-            advance = advance_environment(counter, n, arguments.fresh)
+            actions = AS_PEERS if arguments.as_peers else ActionConfig()
+            advance = advance_environment(counter, n, arguments.fresh, actions)
         else:
             advance = advance_collector(counter, n, arguments.fresh, arguments.name, arguments.workers)
         serve(advance, facts)
