@@ -85,7 +85,8 @@ def test_a_contender_is_measured_in_its_own_process():
         measured = contender.sample(0.4)
         assert measured["executed"] == 2 * measured["delivered"] > 0
         assert measured["wall"] >= 0.4
-        assert 0.5 * 0.4 < measured["cpu"] <= measured["wall"] + 0.05
+        burnt = 0.02 * measured["delivered"] / 10  # by advance(), on however busy a machine
+        assert 0.7 * burnt - 0.03 < measured["cpu"] <= measured["wall"] + 0.05
         assert 5 < measured["peak_memory_mib"] < 500
         idle = time.process_time()
         assert cpu_seconds(os.getpid()) >= idle - 0.05
