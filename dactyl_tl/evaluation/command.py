@@ -19,6 +19,7 @@ from dactyl_tl.evaluation.comparison import Comparison, compare
 from dactyl_tl.evaluation.paper import PaperRow, table_3_row
 from dactyl_tl.evaluation.plots import plot_results
 from dactyl_tl.evaluation.policies import NamedPolicy, find_policies
+from dactyl_tl.evaluation.protocol import Limits
 from dactyl_tl.evaluation.report import comparison_table, results_table, write_csv, write_json
 from dactyl_tl.evaluation.settings import EvaluationSettings, read_settings
 from dactyl_tl.evaluation.trials import TrialResults, Watcher, run_trials
@@ -82,7 +83,7 @@ def evaluate(cfg: DictConfig, console: Console | None = None) -> Evaluation:
             if video:
                 video.close()
     comparisons = [compare(results[0], other) for other in results[1:]]
-    paper = _paper_rows(settings_of_trials["task"])
+    paper = _paper_rows(settings, settings_of_trials["task"])
     files = [output / JSON, output / CSV, output / PLOT]
     write_json(files[0], results, comparisons, paper)
     write_csv(files[1], results)
@@ -158,7 +159,10 @@ def _open_pictures(
     return videos, [live_view(viewer)]
 
 
-def _paper_rows(task: str) -> list[PaperRow]:
+def _paper_rows(settings: EvaluationSettings, task: str) -> list[PaperRow]:
+    """The paper's rows for the task, if the trials are the paper's: near goals or short ones are not."""
+    if settings.limits != Limits() or settings.goals:
+        return []
     rows = (table_3_row(task, "simulation"), table_3_row(task, "hand"))
     return [row for row in rows if row is not None]
 
