@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import imageio.v3 as imageio
@@ -15,9 +16,15 @@ from PIL import Image
 
 from dactyl_tl.checkpoint import save_bundle
 from dactyl_tl.errors import ConfigurationError
-from dactyl_tl.evaluation.command import Evaluation, evaluate
+from dactyl_tl.evaluation.command import Evaluation, evaluate, paper_rows
+from dactyl_tl.evaluation.protocol import Limits
 from dactyl_tl.evaluation.report import read_json
-from dactyl_tl.evaluation.settings import read_settings, register_evaluation_schema, wrong_override
+from dactyl_tl.evaluation.settings import (
+    EvaluationSettings,
+    read_settings,
+    register_evaluation_schema,
+    wrong_override,
+)
 from dactyl_tl.launch import config_directory
 from dactyl_tl.models import NetworkConfig, build_actor
 
@@ -48,7 +55,7 @@ def test_the_command_evaluates_random_actions(tmp_path: Path) -> None:
     command += ["video_trials=2", f"hydra.run.dir={tmp_path / 'out'}", *SHORT]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
-    assert "43.4 ± 13.8" in result.stdout
+    assert "43.4" not in result.stdout  # short trials are not the paper's
     assert "why trials ended" in result.stdout
     out = tmp_path / "out"
     assert sorted(file.name for file in out.iterdir()) == [
@@ -75,7 +82,16 @@ def test_two_policies_run_the_same_trials_and_are_compared(tmp_path: Path, bundl
     assert (comparison.first, comparison.second) == ("trained", "untrained")
     document = json.loads((tmp_path / "results.json").read_text())
     assert document["comparisons"][0]["second"] == "untrained"
-    assert document["paper"][0]["label"] == "Block (state, locked wrist)"
+    assert document["paper"] == []
+
+
+def test_the_papers_row_stands_beside_its_own_protocol_only() -> None:
+    standard = EvaluationSettings(policy=("random",))
+    assert [row.label for row in paper_rows(standard, "block_locked_wrist")] == [
+        "Block (state, locked wrist)"
+    ] * 2
+    assert paper_rows(replace(standard, limits=Limits(timeout=8.0)), "block") == []
+    assert paper_rows(replace(standard, goals={"kind": "within_angle"}), "block") == []
 
 
 def test_the_same_seed_gives_the_same_trials_at_any_number_of_threads(tmp_path: Path, bundle: Path) -> None:

@@ -83,7 +83,7 @@ def evaluate(cfg: DictConfig, console: Console | None = None) -> Evaluation:
             if video:
                 video.close()
     comparisons = [compare(results[0], other) for other in results[1:]]
-    paper = _paper_rows(settings, settings_of_trials["task"])
+    paper = paper_rows(settings, settings_of_trials["task"])
     files = [output / JSON, output / CSV, output / PLOT]
     write_json(files[0], results, comparisons, paper)
     write_csv(files[1], results)
@@ -159,7 +159,7 @@ def _open_pictures(
     return videos, [live_view(viewer)]
 
 
-def _paper_rows(settings: EvaluationSettings, task: str) -> list[PaperRow]:
+def paper_rows(settings: EvaluationSettings, task: str) -> list[PaperRow]:
     """The paper's rows for the task, if the trials are the paper's: near goals or short ones are not."""
     if settings.limits != Limits() or settings.goals:
         return []
