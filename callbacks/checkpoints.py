@@ -18,7 +18,7 @@ from dactyl_tl.restoring import BEST, LAST
 
 
 class Checkpoints(Checkpoint):  # Lightning runs this kind after all other callbacks
-    """Write ``last.ckpt`` now and then and when training ends, and ``best.ckpt`` when it is better.
+    """Write ``last.ckpt`` at first, now and then and when training ends, and ``best.ckpt`` when it is better.
 
     Other callbacks that have a method ``on_checkpoint(trainer, module, path)`` are told of every file.
 
@@ -48,8 +48,8 @@ class Checkpoints(Checkpoint):  # Lightning runs this kind after all other callb
         self._loops: dict[str, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count the minutes."""
-        self._due = time.monotonic() + self._period
+        """The first rollout ends with a checkpoint, so that there is one and trouble with the disk shows."""
+        self._due = time.monotonic()
         self._loops = copy.deepcopy(trainer.fit_loop.state_dict())
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -49,6 +49,7 @@ class ProgressDisplay(Callback):
         self._seconds = seconds
         self._console = Console(highlight=False)
         self._live: Live | None = None
+        self._metrics: dict[str, float] = {}
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=32),
@@ -66,19 +67,22 @@ class ProgressDisplay(Callback):
         self._began = time.monotonic()
         self._last = 0.0
         if trainer.is_global_zero and self._console.is_terminal:
-            self._live = Live(self._view({}), console=self._console, refresh_per_second=4)
+            # Drawn anew at every refresh, so that the clock runs while a rollout takes its time.
+            self._live = Live(
+                get_renderable=lambda: self._view(_progress(trainer)),
+                console=self._console,
+                refresh_per_second=2,
+            )
             self._live.start()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the rollout's metrics."""
         if not trainer.is_global_zero:
             return
-        metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}
-        if self._live is not None:
-            self._live.update(self._view(metrics, _progress(trainer)))
-        elif time.monotonic() - self._last >= self._seconds or trainer.should_stop:
+        self._metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        if self._live is None and (time.monotonic() - self._last >= self._seconds or trainer.should_stop):
             self._last = time.monotonic()
-            self._console.print(self._line(metrics), soft_wrap=True)
+            self._console.print(self._line(self._metrics), soft_wrap=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the display; its last state stays on the screen."""
@@ -93,7 +97,8 @@ class ProgressDisplay(Callback):
             self._live.stop()
             self._live = None
 
-    def _view(self, metrics: dict[str, float], progress: float | None = None) -> Table:
+    def _view(self, progress: float | None) -> Table:
+        metrics = self._metrics
         self._bar.update(
             self._task,
             completed=min(progress or 0.0, 1.0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -23,6 +24,9 @@ from dactyl_tl.training import TrainingResult, train
 
 UNUSABLE, FAILED = 2, 3
 """Exit codes: a setting that cannot be used, and training that could not go on."""
+
+DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Full, over quota, over a limit, read-only."""
 
 
 def config_directory() -> Path:
@@ -69,7 +73,9 @@ def _run(cfg: DictConfig) -> None:
     except ConfigurationError as error:
         _discard(Path(cfg.output_dir))
         _refuse(str(error))
-    except TrainingError as error:
+    except (TrainingError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in DISK_TROUBLE:
+            raise
         run = Path(cfg.output_dir)
         print(f"error: {error}", file=sys.stderr)
         if (run / CHECKPOINTS / LAST).exists():

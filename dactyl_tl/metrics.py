@@ -6,6 +6,7 @@ import csv
 import math
 import netrc
 import os
+import uuid
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -146,12 +147,25 @@ def wandb_logger(directory: str, project: str, name: str, mode: str = "auto") ->
     import wandb
 
     settings = wandb.Settings(silent=True, console="off", disable_git=True, x_disable_stats=True)
-    offline = mode == "offline" or not key
     logger = WandbLogger(
-        project=project, name=name, save_dir=directory, offline=offline, log_model=False, settings=settings
+        project=project,
+        name=name,
+        version=_wandb_id(Path(directory) / "wandb_id"),
+        save_dir=directory,
+        offline=mode == "offline" or not key,
+        log_model=False,
+        settings=settings,
     )
     logger._wandb_init.pop("anonymous", None)  # W&B warns of this setting, which Lightning always sends
     return logger
+
+
+def _wandb_id(path: Path) -> str:
+    """The run's id at W&B, drawn once and kept in ``path``, so that a resumed run goes on there."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(uuid.uuid4().hex[:12])
+    return path.read_text().strip()
 
 
 def _has_wandb_key() -> bool:

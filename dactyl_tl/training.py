@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -76,7 +77,7 @@ def train(cfg: DictConfig) -> TrainingResult:
     settings = check(cfg)
     run = Path(cfg.output_dir)
     checkpoint = resolve_checkpoint(cfg.resume, "resume") if cfg.resume else None
-    with _quiet():
+    with _quiet(), _threads(settings.collection.learner_threads):
         module = _build_module(settings, cfg.policy)
         if checkpoint is not None:
             check_sizes(module, checkpoint, "resume")
@@ -84,8 +85,6 @@ def train(cfg: DictConfig) -> TrainingResult:
         loggers: list[Logger] = _instantiate(cfg.logger, "logger")
         callbacks: list[Callback] = _instantiate(cfg.callbacks, "callbacks")
         _write_config(cfg, run)
-        if settings.collection.learner_threads:
-            torch.set_num_threads(settings.collection.learner_threads)
         session = Session(settings.minutes, settings.frames)
         trainer = _build_trainer(cfg, loggers, [session, *callbacks])
         data = RolloutDataModule(
@@ -198,6 +197,7 @@ class Session(Callback):
         if self.signal is signal.SIGINT and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = signal.Signals(number)
+        print("Ending after this rollout; Ctrl-C again ends at once.", file=sys.stderr, flush=True)
 
 
 def _build_trainer(cfg: DictConfig, loggers: list[Logger], callbacks: list[Callback]) -> Trainer:
@@ -271,6 +271,18 @@ def _write_config(cfg: DictConfig, run: Path) -> None:
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:
     return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """With ``number`` threads in torch's operations; 0 leaves them as they are."""
+    before = torch.get_num_threads()
+    if number:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

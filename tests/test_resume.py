@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,3 +96,27 @@ def test_same_seed_same_weights_other_seed_others(tmp_path: Path) -> None:
     key = "loss.actor_network.module.0.module.dense.weight"
     key = key if key in weights[0] else next(k for k in weights[0] if k.endswith("dense.weight"))
     assert not torch.equal(weights[0][key], weights[2][key])
+
+
+def test_the_command_resumes_with_the_runs_own_configuration(tmp_path: Path) -> None:
+    straight = run(tmp_path / "straight", 3, TOY, "network.dense=24")
+    run(tmp_path / "parts", 2, TOY, "network.dense=24")
+
+    def command(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "train.py", f"resume={tmp_path / 'parts'}", *words],
+            cwd=Path(__file__).parent.parent,
+            capture_output=True,
+            text=True,
+            timeout=150,
+        )
+
+    refused = command("network=paper")
+    assert refused.returncode == 2
+    assert refused.stderr == "error: a resumed run keeps its own network; leave out network=paper\n"
+    resumed = command(f"frames={3 * FRAMES}")
+    assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stderr == ""
+    assert f"{3 * FRAMES} frames" in resumed.stdout
+    checkpoint = torch.load(tmp_path / "parts" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert_same(straight["state_dict"], checkpoint["state_dict"])

@@ -79,8 +79,6 @@ def test_asynchronous_training_logs_the_age_of_the_weights(tmp_path: Path) -> No
     assert len(ages) == 6
     assert all(0.0 <= age < 6.0 for age in ages)
     assert max(ages) > 0.0
-    again = smoke(tmp_path, TOY, *words, "frames=512", f"resume={tmp_path}")
-    assert again.frames == 512
 
 
 def test_minutes_end_training_with_checkpoint_and_bundle(tmp_path: Path) -> None:
@@ -100,8 +98,9 @@ def test_training_starts_from_a_given_policy(tmp_path: Path) -> None:
     sources = [first.run, first.checkpoint, first.run / "bundles" / "last"]
     for index, source in enumerate(sources):
         # A learning rate this small leaves the weights as they came.
-        tuned = smoke(tmp_path / f"{index}", TOY, f"policy={source}", "ppo.learning_rate=1e-30", "seed=5")
-        assert tuned.frames == 128, "counted from the start"
+        words = (f"policy={source}", "ppo.learning_rate=1e-30", "seed=5", "frames=64")
+        tuned = smoke(tmp_path / f"{index}", TOY, *words)
+        assert tuned.frames == 64, "counted from the start"
         for name, weight in actor_weights(tuned.run).items():
             if name.endswith(("weight", "bias")):
                 torch.testing.assert_close(weight, actor_weights(first.run)[name])

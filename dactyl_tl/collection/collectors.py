@@ -133,7 +133,7 @@ class MultiProcess(RolloutSource):
         context = mp.get_context("spawn")
         super().__init__(plan, policy, context)
         threads = torch.get_num_threads()
-        with _shielded_children():
+        with _shielded_children(), _explained_start():
             self._pool = self.collector(
                 [plan.make_env] * plan.workers,
                 policy_factory=plan.make_policy,
@@ -261,6 +261,16 @@ def pack(state: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _explained_start() -> Iterator[None]:
+    """One line for workers that end before they have begun; the pool has ended the others."""
+    try:
+        yield
+    except (RuntimeError, EOFError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise CollectionError(f"the workers could not start: {reason}") from error
 
 
 @contextlib.contextmanager

@@ -137,14 +137,16 @@ class RolloutDataModule(LightningDataModule):
         self.source.board.load_state_dict(state["board"])
         self.statistics.load_state_dict(state["statistics"])
         self._pending_generator = state["generator"]
+        if not self.source.resumable:
+            return
         ranks = state["ranks"]
         if [len(workers) for workers in ranks] != [self.plan.workers] * _world_size():
             rank_zero_warn("The simulations begin new episodes: the checkpoint does not have their states.")
-        elif self.source.resumable:
-            try:
-                self.source.restore([pack(worker) for worker in ranks[_rank()]])
-            except ValueError as error:
-                raise ConfigurationError(f"resume: {error}") from error
+            return
+        try:
+            self.source.restore([pack(worker) for worker in ranks[_rank()]])
+        except ValueError as error:
+            raise ConfigurationError(f"resume: {error}") from error
 
 
 class _Rollouts(IterableDataset[TensorDictBase]):

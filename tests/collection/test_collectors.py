@@ -11,6 +11,7 @@ from dactyl_tl.collection.collectors import pack, unpack
 from dactyl_tl.collection.datamodule import as_rollout
 from dactyl_tl.collection.simulations import make_simulations
 from dactyl_tl.collection.worker import SIMULATION, STEPS, recurrent_environment, recurrent_keys
+from dactyl_tl.errors import CollectionError
 from dactyl_tl.models import POLICY_STATE
 from tests.collection.small import ENVS, actor, plan, running
 from tests.collection.small import STEPS as LENGTH
@@ -131,19 +132,18 @@ def test_the_board_keeps_version_and_knobs() -> None:
     assert math.isclose(other.knobs["randomization_scale"], 0.25)
 
 
-def test_an_environment_that_cannot_be_built_says_why() -> None:
-    with pytest.raises(TypeError, match="colour"):
-        running(
-            "multiprocess", plan(workers=1, _target_="tests.collection.test_collectors.picky"), actor()
-        ).__enter__()
-
-
-def picky(num_envs: int, seed: int, colour: str) -> None:
-    """An environment that wants what nobody gives."""
-
-
 def test_nothing_but_memory_and_starts_is_added_to_the_environment() -> None:
     env = make_simulations({"_target_": "tests.toy.ToyEnv", "num_envs": 2}, [0], 0)
     wrapped = recurrent_environment(env, actor())
     added = set(wrapped.observation_spec.keys()) - set(env.observation_spec.keys())
     assert added == {"is_init", *POLICY_STATE}
+
+
+def test_a_worker_that_ends_before_it_begins_is_a_clear_error() -> None:
+    words = plan(workers=1, _target_="tests.collection.test_collectors.hopeless")
+    with pytest.raises(CollectionError, match="the workers could not start: no hope"):
+        running("multiprocess", words, actor()).__enter__()
+
+
+def hopeless(num_envs: int, seed: int) -> None:
+    raise RuntimeError("no hope\nmore lines")
