@@ -134,6 +134,7 @@ def test_a_signal_to_the_whole_group_ends_training_cleanly(
     assert assert_resumable(trainer.run) == rows[-1]["frames"], "nothing is lost"
 
 
+@pytest.mark.filterwarnings("ignore:The simulations begin new episodes")  # as they must
 def test_a_killed_worker_is_a_clear_error_and_loses_the_current_rollout_only(
     start: Callable[..., Trainer],
 ) -> None:

@@ -150,8 +150,8 @@ class RolloutDataModule(LightningDataModule):
 
 
 class _Rollouts(IterableDataset[TensorDictBase]):
-    """One rollout. With a length, because without one Lightning fetches a batch ahead, and the
-    learner would always be one update behind the data's weights.
+    """One rollout, then the end, and with a length: of an endless loader Lightning fetches a batch
+    ahead, and the learner would always be one update behind the data's weights.
     """
 
     def __init__(self, module: RolloutDataModule) -> None:
