@@ -5,6 +5,8 @@ Only ``dactyl_tl``, ``callbacks`` and ``hardware`` are installed at the top leve
 distributions install top-level modules named ``conf`` and ``evaluate``.
 """
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 PACKAGES = ("dactyl_tl", "callbacks", "hardware")
@@ -42,6 +44,8 @@ setup(
     name="dactyl_tl",
     version="0.1.0",
     description="In-hand reorientation with a Shadow Hand: PyTorch Lightning, TorchRL and MuJoCo",
+    long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
     author="dactyl_tl contributors",
     license="MIT",
     license_files=["LICENSE"],

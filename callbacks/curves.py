@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from dactyl_tl.metrics import plot_curves
+from dactyl_tl.curves import plot_curves
 
 
 class Curves(Callback):
@@ -30,4 +30,4 @@ class Curves(Callback):
 
     def _draw(self, trainer: Trainer) -> None:
         if trainer.is_global_zero:
-            plot_curves(self._metrics, self._picture)
+            plot_curves({"run": self._metrics}, self._picture)

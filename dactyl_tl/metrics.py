@@ -1,4 +1,4 @@
-"""Where metrics go: one tidy CSV file, Weights & Biases, and a picture of the curves."""
+"""Where metrics go: one tidy CSV file, and Weights & Biases."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import Logger
 
@@ -21,16 +19,6 @@ FRAMES = "frames"
 """Column and x axis: environment frames over all simulations."""
 
 WANDB_MODES = ("auto", "online", "offline")
-
-CURVES = {
-    "episode/successes": "goals an episode",
-    "episode/drop_rate": "drops an episode",
-    "reward/total": "reward a step",
-    "policy/entropy": "entropy, nats",
-    "value/explained_variance": "explained variance",
-    "throughput/frames_per_second": "frames/s",
-}
-"""Metrics that :func:`plot_curves` draws, and what their axes say."""
 
 
 class MetricsFile(Logger):
@@ -103,27 +91,6 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
             {key: float(value) if value else math.nan for key, value in row.items()}
             for row in csv.DictReader(file)
         ]
-
-
-def plot_curves(metrics: Path, picture: Path, curves: Mapping[str, str] = CURVES) -> bool:
-    """Draw ``curves`` of a metrics file against frames into ``picture``; False if there are no rows."""
-    rows = read_metrics(metrics)
-    present = {key: label for key, label in curves.items() if rows and key in rows[-1]}
-    if not present:
-        return False
-    figure = Figure(figsize=(9.0, 2.3 * math.ceil(len(present) / 2)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(math.ceil(len(present) / 2), 2, squeeze=False).flat
-    for axis, (key, label) in zip(axes, present.items(), strict=False):
-        axis.plot([row[FRAMES] for row in rows], [row[key] for row in rows], linewidth=1.2)
-        axis.set_ylabel(label)
-        axis.set_xlabel("environment frames")
-        axis.grid(alpha=0.3)
-        axis.spines[["top", "right"]].set_visible(False)
-    for axis in list(axes)[len(present) :]:
-        axis.set_visible(False)
-    figure.savefig(picture, dpi=120)
-    return True
 
 
 def wandb_logger(directory: str, project: str, name: str, mode: str = "auto") -> WandbLogger:

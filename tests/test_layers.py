@@ -22,6 +22,7 @@ LAYERS = (
     "evaluation",
     "configuration",
     "metrics",
+    "curves",
     "restoring",
     "training",
     "launch",

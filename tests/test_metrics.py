@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dactyl_tl.metrics import MetricsFile, plot_curves, read_metrics, wandb_logger
+from dactyl_tl.metrics import MetricsFile, read_metrics, wandb_logger
 
 
 def test_rows_are_tidy_and_new_metrics_get_a_column(tmp_path: Path) -> None:
@@ -29,15 +29,6 @@ def test_a_resumed_run_drops_what_was_logged_after_its_checkpoint(tmp_path: Path
     resumed.log_metrics({"frames": 20, "a": -1})
     resumed.log_metrics({"frames": 30, "a": -2})
     assert [(row["frames"], row["a"]) for row in read_metrics(path)] == [(10, 10), (20, -1), (30, -2)]
-
-
-def test_curves_are_drawn(tmp_path: Path) -> None:
-    logger = MetricsFile(tmp_path / "metrics.csv")
-    assert not plot_curves(tmp_path / "metrics.csv", tmp_path / "curves.png")
-    for frames in (1, 2, 3):
-        logger.log_metrics({"frames": frames, "episode/successes": frames, "reward/total": 0.0})
-    assert plot_curves(tmp_path / "metrics.csv", tmp_path / "curves.png")
-    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_wandb_is_offline_without_a_key_and_never_asks(

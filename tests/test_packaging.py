@@ -16,7 +16,7 @@ from dactyl_tl.launch import config_directory, prepare_hydra
 
 ROOT = Path(__file__).resolve().parents[1]
 TOP_LEVEL = {"dactyl_tl", "callbacks", "hardware"}
-SOURCES = ("setup.py", "pyproject.toml", "LICENSE", "conf", *sorted(TOP_LEVEL))
+SOURCES = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "conf", *sorted(TOP_LEVEL))
 
 TRAINING = """
 from dactyl_tl.launch import main

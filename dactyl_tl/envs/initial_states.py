@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -17,20 +19,36 @@ from dactyl_tl.simulation.scene import Scene
 SETTLING_STEPS = 5
 """Control steps that a placed object has to fall onto the hand, before its height is looked at."""
 
-MAX_PLACEMENTS = 200
+PATIENCE = 20
+"""Placements of one object after which its whole trial is discarded: some hands hold nothing."""
+
+MAX_PLACEMENTS = 10 * PATIENCE
 """Placements of one object after which the settings must be wrong."""
 
 
 class InitialStates:
-    """Puts simulations into initial states, simulated anew or drawn from a pool of recent ones."""
+    """Puts simulations into initial states, simulated anew or drawn from a pool of recent ones.
+
+    Args:
+        config: settings.
+        scene, physics: the world.
+        actuators: that turn random actions into targets.
+        discard: called with a mask (n,) of simulations whose parameters are to be sampled again.
+    """
 
     def __init__(
-        self, config: InitialStateConfig, scene: Scene, physics: Physics, actuators: Actuators
+        self,
+        config: InitialStateConfig,
+        scene: Scene,
+        physics: Physics,
+        actuators: Actuators,
+        discard: Callable[[Tensor], None],
     ) -> None:
         self._config = config
         self._scene = scene
         self._physics = physics
         self._actuators = actuators
+        self._discard = discard
         self.forget()
 
     def forget(self) -> None:
@@ -62,11 +80,14 @@ class InitialStates:
         placements = torch.zeros(n, dtype=torch.int64, device=mask.device)
         while True:
             placements += lost
-            if placements.max() > MAX_PLACEMENTS:
-                raise RuntimeError(
-                    f"No initial state in {MAX_PLACEMENTS} placements: the hand drops the object within "
-                    f"{self._config.steps} steps of random actions (initial_states.steps)."
-                )
+            hopeless = lost & (placements > 1) & (placements % PATIENCE == 1)
+            if hopeless.any():
+                if placements.max() > MAX_PLACEMENTS:
+                    raise RuntimeError(
+                        f"No initial state in {MAX_PLACEMENTS} placements: the hand drops the object within "
+                        f"{self._config.steps} steps of random actions (initial_states.steps)."
+                    )
+                self._discard(hopeless)
             self._drop_object(lost, generator)
             smoothed[lost] = 0.0
             remaining = torch.where(lost, total, remaining)

@@ -74,7 +74,9 @@ class ReorientEnv(EnvBase):
         self._actuators = Actuators(scene, physics, config.actions)
         physics.forward(torch.ones(n, dtype=torch.bool, device=device))
         self._sensing = Sensing(scene, physics, self._sampler)
-        self._initial_states = InitialStates(config.initial_states, scene, physics, self._actuators)
+        self._initial_states = InitialStates(
+            config.initial_states, scene, physics, self._actuators, self._sample_parameters
+        )
 
         self.action_spec = action_spec(n, device)
         self.observation_spec = observation_spec(n, device)
@@ -110,11 +112,7 @@ class ReorientEnv(EnvBase):
         if tensordict is not None and "_reset" in tensordict.keys():
             mask = tensordict["_reset"].reshape(self.batch_size)
         n = len(mask)
-        sampled = self._sampler.sample(n, self.randomization_scale, self._episode_generator)
-        assign(self._parameters, sampled, mask)
-        self._fields.write(self._parameters)
-        self.physics.field("opt.timestep")[mask] = PHYSICS_TIMESTEP
-        self.physics.fields_changed(mask)
+        self._sample_parameters(mask)
         self._initial_states.place(mask, self._episode_generator)
 
         state = read_state(self.physics, self.scene)
@@ -128,6 +126,14 @@ class ReorientEnv(EnvBase):
         no_reward = {key: value for key, value in self._output.items() if key[0] == "reward_terms"}
         assign(self._output, {key: torch.zeros_like(value) for key, value in no_reward.items()}, mask)
         return self._tensordict(self._output)
+
+    def _sample_parameters(self, mask: Tensor) -> None:
+        """New values of everything that is held for an episode, for the simulations in ``mask`` (N,)."""
+        sampled = self._sampler.sample(len(mask), self.randomization_scale, self._episode_generator)
+        assign(self._parameters, sampled, mask)
+        self._fields.write(self._parameters)
+        self.physics.field("opt.timestep")[mask] = PHYSICS_TIMESTEP
+        self.physics.fields_changed(mask)
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
         episode, active = self._episode, ~self._episode["finished"][:, 0]

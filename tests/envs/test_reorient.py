@@ -217,6 +217,23 @@ def test_initial_states_hold_the_object_and_vary(quick_env):
     assert rotations.distance(orientation[0], orientation[1:]).min() > 0.01
 
 
+def test_a_trial_that_holds_nothing_is_discarded_with_its_parameters(quick_env):
+    env = quick_env(num_envs=3, initial_states={"steps": 3}, randomization="no_unmodeled")
+    sample = env._sample_parameters
+
+    def sample_then_turn_gravity_upside_down(mask):
+        sample(mask)
+        if mask.all():  # at the reset; not where a trial is discarded
+            env.physics.field("opt.gravity")[1] = torch.tensor([60.0, 0.0, 0.0]).double()
+            sampled.append(env.parameters["object_mass"][1].item())
+
+    sampled = []
+    env._sample_parameters = sample_then_turn_gravity_upside_down
+    env.reset()
+    assert env.parameters["object_mass"][1].item() != sampled[0]
+    assert env.physics.field("opt.gravity")[1, 0].abs() < 3
+
+
 def test_pooled_initial_states_come_from_the_pool(quick_env):
     env = quick_env(num_envs=8, initial_states={"steps": 2, "fresh": 1e-9, "pool": 8}, randomization="none")
     first = env.reset()["privileged", "object_position"]

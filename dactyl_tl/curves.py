@@ -1,0 +1,80 @@
+"""Learning curves of one run or several: ``python -m dactyl_tl.curves RUN [RUN ...] --output curves.png``."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from dactyl_tl.metrics import FRAMES, read_metrics
+
+METRICS = "metrics.csv"
+"""The metrics file of a run directory."""
+
+CURVES = {
+    "episode/successes": "goals an episode",
+    "episode/drop_rate": "drops an episode",
+    "reward/total": "reward a step",
+    "policy/entropy": "entropy, nats",
+    "value/explained_variance": "explained variance",
+    "throughput/frames_per_second": "frames/s",
+}
+"""Metrics that are drawn, and what their axes say."""
+
+
+def plot_curves(runs: Mapping[str, Path], picture: Path, curves: Mapping[str, str] = CURVES) -> bool:
+    """Draw ``curves`` of metrics files against environment frames; False if there are no rows.
+
+    Args:
+        runs: metrics files by the name to give them; one alone gets no legend.
+        picture: PNG file to write.
+        curves: metrics and what their axes say.
+    """
+    rows = {name: read_metrics(path) for name, path in runs.items()}
+    present = {key: label for key, label in curves.items() if any(r and key in r[-1] for r in rows.values())}
+    if not present:
+        return False
+    figure = Figure(figsize=(9.0, 2.3 * math.ceil(len(present) / 2)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = list(figure.subplots(math.ceil(len(present) / 2), 2, squeeze=False).flat)
+    for axis, (key, label) in zip(axes, present.items(), strict=False):
+        for name, run in rows.items():
+            axis.plot(
+                [row[FRAMES] for row in run],
+                [row.get(key, math.nan) for row in run],
+                linewidth=1.2,
+                label=name,
+            )
+        axis.set_ylabel(label)
+        axis.set_xlabel("environment frames")
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    for axis in axes[len(present) :]:
+        axis.set_visible(False)
+    if len(rows) > 1:
+        axes[0].legend(frameon=False)
+    figure.savefig(picture, dpi=120)
+    return True
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Draw the curves of run directories into one picture."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="directory of a training run")
+    parser.add_argument("--output", type=Path, default=Path("curves.png"), help="picture to write")
+    options = parser.parse_args(arguments)
+    for run in options.runs:
+        if not (run / METRICS).exists():
+            parser.error(f"{run} has no {METRICS}; name the directory of a training run")
+    plot_curves({run.name: run / METRICS for run in options.runs}, options.output)
+    print(f"wrote {options.output}")
+
+
+if __name__ == "__main__":
+    main()
