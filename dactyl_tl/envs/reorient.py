@@ -11,7 +11,15 @@ from torch import Tensor
 from torchrl.envs import EnvBase
 
 from dactyl_tl import rotations
-from dactyl_tl.contract import DROP_DEPTH, NUM_ACTUATORS, PHYSICS_STEPS, PHYSICS_TIMESTEP, POLICY, PRIVILEGED
+from dactyl_tl.contract import (
+    DROP_DEPTH,
+    NUM_ACTUATORS,
+    PHYSICS_STEPS,
+    PHYSICS_TIMESTEP,
+    POLICY,
+    PRIVILEGED,
+    REWARD_TERMS,
+)
 from dactyl_tl.envs.actuation import Actuators, decode
 from dactyl_tl.envs.config import EnvConfig
 from dactyl_tl.envs.goals import sample_goals
@@ -94,7 +102,8 @@ class ReorientEnv(EnvBase):
             for group in (self.observation_spec, self.full_done_spec)
             for key, spec in group.items(True, True)
         }
-        self._no_events = {key: self._output[key] for key in (*_EVENTS, "done", "terminated", "truncated")}
+        # What a reset says of the step before it; these zeros are never written in place.
+        self._nothing_happened = {key: self._output[key] for key in _EVENTS}
 
     @property
     def parameters(self) -> TensorDict:
@@ -122,9 +131,7 @@ class ReorientEnv(EnvBase):
         assign(self._episode, {"goal": goal, "distance": distance}, mask)
         measured = self._sensing.start(state, self._parameters, mask, self._step_generator)
         assign(self._output, self._observe(state, measured), mask)
-        assign(self._output, self._no_events, mask)
-        no_reward = {key: value for key, value in self._output.items() if key[0] == "reward_terms"}
-        assign(self._output, {key: torch.zeros_like(value) for key, value in no_reward.items()}, mask)
+        assign(self._output, self._nothing_happened, mask)
         return self._tensordict(self._output)
 
     def _sample_parameters(self, mask: Tensor) -> None:
@@ -276,7 +283,15 @@ class ReorientEnv(EnvBase):
         restore(self, state_dict)
 
 
-_EVENTS = ("achieved", "dropped", "diverged")
+_EVENTS = (
+    "achieved",
+    "dropped",
+    "diverged",
+    "done",
+    "terminated",
+    "truncated",
+    *(("reward_terms", name) for name in REWARD_TERMS),
+)
 
 
 def _new_episode(n: int, device: torch.device) -> dict[str, Tensor]:

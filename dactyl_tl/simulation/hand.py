@@ -19,7 +19,7 @@ from types import MappingProxyType
 import mujoco
 import numpy as np
 
-from dactyl_tl.contract import ACTUATORS, COUPLED, FINGERS
+from dactyl_tl.contract import COUPLED, FINGERS
 
 PREFIX = "robot0:"
 """Prefix of the hand's names in gymnasium-robotics' MJCF."""
@@ -238,8 +238,3 @@ def _lock_wrist(spec: mujoco.MjSpec) -> None:
         name="locked_wrist", type=mujoco.mjtEq.mjEQ_JOINT, objtype=mujoco.mjtObj.mjOBJ_JOINT, name1=joint.name
     )
     equality.data[:5] = 0.0
-
-
-def actuator_names() -> list[str]:
-    """Names of the actuators in the MJCF, in the order of :data:`dactyl_tl.contract.ACTUATORS`."""
-    return [f"{PREFIX}A_{name}" for name in ACTUATORS]
