@@ -115,7 +115,7 @@ def scene_spec(
     edit_hand(spec, hand, locked_wrist=TASKS[task].locked_wrist, strip=strip)
     add_object(spec, TASKS[task].object_name, material="material:object" if visuals else "")
     _add_cameras(spec)
-    _set_options(spec)
+    _set_options(spec, strip=strip)
     return spec
 
 
@@ -147,10 +147,13 @@ def _add_cameras(spec: mujoco.MjSpec) -> None:
         )
 
 
-def _set_options(spec: mujoco.MjSpec) -> None:
+def _set_options(spec: mujoco.MjSpec, *, strip: bool) -> None:
     spec.option.timestep = PHYSICS_TIMESTEP
     # MuJoCo 4.0.0 has a wrong Hessian factor with a sparse constraint Jacobian (fixed in 4.0.1).
     spec.option.jacobian = mujoco.mjtJacobian.mjJAC_DENSE
+    if strip:
+        # Hand and object are one or two islands: solved together, 5 % faster, the result is the same.
+        spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_ISLAND
 
 
 def _enlarge_object_bounds(model: mujoco.MjModel) -> None:

@@ -1,5 +1,7 @@
 """The compiled model against its sources."""
 
+import copy
+
 import mujoco
 import numpy as np
 import pytest
@@ -165,6 +167,26 @@ def test_what_is_stripped_hardly_changes_a_trajectory():
                 mujoco.mj_step(model, data, nstep=10)
         errors.append(np.abs(datas[0].qpos[:24] - datas[1].qpos[:24]))
     assert np.median(errors) < 0.02
+
+
+def test_solving_without_islands_gives_the_same_trajectory():
+    """Over a second of random targets with the block in the hand, within 1e-6 rad and 1e-6 m."""
+    rng = np.random.default_rng(0)
+    off = build_scene("block").model
+    on = copy.copy(off)
+    on.opt.disableflags &= ~int(mujoco.mjtDisableBit.mjDSBL_ISLAND)
+    assert on.opt.disableflags != off.opt.disableflags
+    for _ in range(10):
+        datas = [mujoco.MjData(off), mujoco.MjData(on)]
+        touches = 0
+        for _ in range(12):
+            target = rng.uniform(*off.actuator_ctrlrange.T)
+            for model, data in zip((off, on), datas, strict=True):
+                data.ctrl[:] = target
+                mujoco.mj_step(model, data, nstep=10)
+            touches += datas[0].ncon
+        assert touches
+        np.testing.assert_allclose(datas[0].qpos, datas[1].qpos, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(("what", "kwargs"), [("task", {"task": "cube"}), ("hand", {"hand": "allegro"})])
