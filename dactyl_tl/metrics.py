@@ -14,6 +14,7 @@ from typing import Any
 
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import Logger
+from pytorch_lightning.utilities import rank_zero_only
 
 FRAMES = "frames"
 """Column and x axis: environment frames over all simulations."""
@@ -25,6 +26,7 @@ class MetricsFile(Logger):
     """One CSV file with a row for each rollout and a column for each metric; empty where unknown.
 
     A resumed run goes on in the same file: rows after the checkpoint's frames are dropped first.
+    Only rank 0 writes.
 
     Args:
         path: of the file.
@@ -46,9 +48,11 @@ class MetricsFile(Logger):
         """For Lightning."""
         return ""
 
+    @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """Nothing: the run's configuration is a file of its own."""
 
+    @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Append a row; metrics seen for the first time get a new column."""
         row = {key: value for key, value in metrics.items() if key not in ("epoch", "step")}
@@ -70,7 +74,9 @@ class MetricsFile(Logger):
         with partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
-            writer.writerows({k: v for k, v in row.items() if not math.isnan(v)} for row in rows)
+            for row in rows:
+                known = {key: value for key, value in row.items() if not math.isnan(value)}
+                writer.writerow(known | {FRAMES: int(row[FRAMES])})
         partial.replace(self.path)
 
 

@@ -98,6 +98,36 @@ def test_same_seed_same_weights_other_seed_others(tmp_path: Path) -> None:
     assert not torch.equal(weights[0][key], weights[2][key])
 
 
+@pytest.mark.timeout(300)
+def test_two_ranks_train_real_simulations_and_resume_bit_exactly(tmp_path: Path) -> None:
+    def command(*words: str) -> None:
+        done = subprocess.run(
+            [sys.executable, "train.py", *words],
+            cwd=Path(__file__).parent.parent,
+            capture_output=True,
+            text=True,
+            timeout=150,
+        )
+        assert done.returncode == 0, done.stderr
+
+    frames = 2 * 4 * 16  # ranks, simulations, steps
+    start = ("experiment=smoke", "trainer.accelerator=cpu", "trainer.devices=2")
+    command(*start, f"frames={4 * frames}", f"hydra.run.dir={tmp_path / 'straight'}")
+    command(*start, f"frames={2 * frames}", f"hydra.run.dir={tmp_path / 'parts'}")
+    command(f"resume={tmp_path / 'parts'}", f"frames={4 * frames}")
+    straight, resumed = (
+        torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)
+        for name in ("straight", "parts")
+    )
+    for part in ("state_dict", "optimizer_states", "critic_states", "RolloutDataModule"):
+        assert_same(straight[part], resumed[part], part)
+    first, second = straight["RolloutDataModule"]["ranks"]
+    assert str(first) != str(second), "each rank has simulations of its own"
+    for name in ("straight", "parts"):
+        rows = read_metrics(tmp_path / name / "metrics.csv")
+        assert [row["frames"] for row in rows] == [frames * k for k in (1, 2, 3, 4)]
+
+
 def test_the_command_resumes_with_the_runs_own_configuration(tmp_path: Path) -> None:
     straight = run(tmp_path / "straight", 3, TOY, "network.dense=24")
     run(tmp_path / "parts", 2, TOY, "network.dense=24")

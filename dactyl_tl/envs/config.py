@@ -34,7 +34,7 @@ class GoalConfig:
         if self.kind not in GOAL_KINDS:
             raise ValueError(f"Unknown goals.kind {self.kind!r}; choose one of {', '.join(GOAL_KINDS)}.")
         low, high = self.angle
-        if not 0.0 <= low <= high <= math.pi:
+        if not 0.0 <= low <= high <= math.pi + 1e-3:  # pi as it is typed: 3.142
             raise ValueError(f"goals.angle must satisfy 0 <= low <= high <= pi, not {self.angle!r}.")
         _positive("goals", tolerance=self.tolerance, timeout=self.timeout, maximum=self.maximum)
 
