@@ -13,6 +13,7 @@ from typing import Any
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
+from callbacks.curriculum import LESSON
 from dactyl_tl.errors import CheckpointError, CollectionError
 from dactyl_tl.restoring import BEST, LAST
 
@@ -24,6 +25,8 @@ class Checkpoints(Checkpoint):  # Lightning runs this kind after all other callb
 
     A worker that was killed takes its simulations along; the checkpoint written then has the learner
     as it was after the last complete rollout, and the simulations begin new episodes when resumed.
+
+    Where a curriculum makes the task harder, the best of the easier task no longer counts.
 
     Args:
         directory: of the files.
@@ -42,6 +45,7 @@ class Checkpoints(Checkpoint):  # Lightning runs this kind after all other callb
         self.directory = Path(directory)
         self.monitor = monitor
         self.best = -math.inf
+        self._lesson: dict[str, float] = {}
         self._period = 60.0 * minutes
         self._episodes = episodes
         self._due = math.inf
@@ -60,6 +64,9 @@ class Checkpoints(Checkpoint):  # Lightning runs this kind after all other callb
             return
         self._due = time.monotonic() + self._period
         metrics = trainer.callback_metrics
+        lesson = {key: float(metrics[key]) for key in metrics if key.startswith(LESSON)}
+        if lesson != self._lesson:
+            self.best, self._lesson = -math.inf, lesson
         value = float(metrics.get(self.monitor, math.nan))
         enough = float(metrics.get("episode/finished", 0)) >= self._episodes
         better = trainer.strategy.broadcast(value > self.best and enough)
@@ -111,9 +118,10 @@ class Checkpoints(Checkpoint):  # Lightning runs this kind after all other callb
                 told(trainer, module, path)
 
     def state_dict(self) -> dict[str, Any]:
-        """The best value so far."""
-        return {"best": self.best}
+        """The best value so far, and how hard the task was then."""
+        return {"best": self.best, "lesson": self._lesson}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the best value so far."""
+        """Restore them."""
         self.best = state_dict["best"]
+        self._lesson = state_dict.get("lesson", {})

@@ -9,6 +9,10 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from dactyl_tl.collection.board import KNOBS
 
 
+LESSON = "curriculum/"
+"""What the metrics begin with that say how hard the task is."""
+
+
 class Curriculum(Callback):
     """Move an attribute of the environment from ``start`` to ``stop`` as successes grow.
 
@@ -68,7 +72,7 @@ class Curriculum(Callback):
             self.value = min(max(self.value + self._step, self._low), self._high)
             self._moved_at = finished
             self._turn(trainer)
-        pl_module.log(f"curriculum/{self.knob}", self.value, batch_size=1)
+        pl_module.log(f"{LESSON}{self.knob}", self.value, batch_size=1)
 
     def _turn(self, trainer: Trainer) -> None:
         trainer.datamodule.source.board.turn(self.knob, self.value)  # type: ignore[attr-defined]

@@ -115,22 +115,31 @@ class Sabotage(Callback):
         metrics["episode/finished"] = 1000.0
 
 
+SABOTAGED = (TOY, "callbacks.checkpoints.minutes=0", f"+callbacks.sabotage._target_={__name__}.Sabotage")
+
+
+def checkpointed_frames(run: Path) -> dict[str, int]:
+    def frames(name: str) -> int:
+        checkpoint = torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)
+        return int(checkpoint["state_dict"]["frames"])
+
+    return {name: frames(name) for name in ("best", "last")}
+
+
 def test_best_is_kept_when_the_last_is_worse(tmp_path: Path) -> None:
-    smoke(
-        tmp_path,
-        TOY,
-        "frames=192",
-        "callbacks.checkpoints.minutes=0",
-        f"+callbacks.sabotage._target_={__name__}.Sabotage",
-    )
-    frames = {
-        name: int(
-            torch.load(tmp_path / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]["frames"]
-        )
-        for name in ("best", "last")
-    }
-    assert frames == {"best": 64, "last": 192}
+    smoke(tmp_path, *SABOTAGED, "frames=192")
+    assert checkpointed_frames(tmp_path) == {"best": 64, "last": 192}
     assert (tmp_path / "bundles" / "best").is_dir()
+
+
+def test_the_best_of_an_easier_lesson_does_not_count(tmp_path: Path) -> None:
+    words = (*TestCurriculum.WORDS, *SABOTAGED[1:], "callbacks.goal_curriculum.threshold=0.0")
+    rows = smoke(tmp_path, *words, "frames=640")
+    angles = [row["curriculum/goal_angle"] for row in rows]
+    last_lesson = angles.index(angles[-1])
+    assert 0 < last_lesson < len(rows) - 1
+    expected = {"best": int(rows[last_lesson]["frames"]), "last": 640}
+    assert checkpointed_frames(tmp_path) == expected
 
 
 def test_schedule() -> None:
