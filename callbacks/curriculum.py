@@ -8,7 +8,6 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from dactyl_tl.collection.board import KNOBS
 
-
 LESSON = "curriculum/"
 """What the metrics begin with that say how hard the task is."""
 

@@ -30,6 +30,13 @@ class View:
     azimuth: float
     elevation: float
 
+    def camera(self) -> mujoco.MjvCamera:
+        """A free camera that stands there."""
+        camera = mujoco.MjvCamera()
+        camera.lookat[:] = self.target
+        camera.distance, camera.azimuth, camera.elevation = self.distance, self.azimuth, self.elevation
+        return camera
+
 
 VIEWS: MappingProxyType[str, View] = MappingProxyType(
     {
@@ -129,18 +136,17 @@ class HandRenderer:
         self.close()
 
     def _find_camera(self, name: str | View) -> mujoco.MjvCamera:
-        camera = mujoco.MjvCamera()
         fixed = [self.model.camera(i).name for i in range(self.model.ncam)]
         if name in fixed:
+            camera = mujoco.MjvCamera()
             camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
             camera.fixedcamid = fixed.index(name)
-        elif isinstance(name, View) or name in VIEWS:
-            view = name if isinstance(name, View) else VIEWS[name]
-            camera.lookat[:] = view.target
-            camera.distance, camera.azimuth, camera.elevation = view.distance, view.azimuth, view.elevation
-        else:
-            raise ValueError(f"Unknown view {name!r}; choose one of {', '.join([*VIEWS, *fixed])}.")
-        return camera
+            return camera
+        if isinstance(name, View):
+            return name.camera()
+        if name in VIEWS:
+            return VIEWS[name].camera()
+        raise ValueError(f"Unknown view {name!r}; choose one of {', '.join([*VIEWS, *fixed])}.")
 
 
 def _checked(values: ArrayLike, size: int, name: str) -> NDArray[np.float64]:

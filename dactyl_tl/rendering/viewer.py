@@ -23,6 +23,7 @@ from mujoco.studio import endpoints, launch_thread, viewer_protocol, web_viewer
 from numpy.typing import ArrayLike
 
 from dactyl_tl.contract import NUM_JOINTS
+from dactyl_tl.rendering.classic import VIEWS
 from dactyl_tl.rendering.scene import COLLISION_GROUP, GOAL_BODY, HIDDEN_GROUP, build_visual_model
 
 LOOPBACK = "127.0.0.1"
@@ -104,7 +105,7 @@ class ViewerServer:
         model: mujoco.MjModel,
     ) -> None:
         try:
-            viewer = _LoopbackViewer(config, endpoint, model=model)
+            viewer = _LoopbackViewer(config, endpoint, model=model, camera=VIEWS["whole"].camera())
             if viewer.address[0] != LOOPBACK:
                 viewer.close()
                 raise RuntimeError(f"the viewer listens on {viewer.address[0]}, not on {LOOPBACK}")

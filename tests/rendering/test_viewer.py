@@ -11,6 +11,7 @@ import pytest
 from dactyl_tl.contract import NUM_JOINTS
 from dactyl_tl.rendering.picture import HOLDING
 from dactyl_tl.rendering.viewer import LOOPBACK, LiveViewer, ViewerError, ViewerServer
+from dactyl_tl.simulation.objects import START_POSITION
 
 GOAL = (0.0, 1.0, 0.0, 0.0)
 
@@ -50,6 +51,8 @@ def test_what_is_shown_reaches_the_browsers_side() -> None:
             time.sleep(0.02)
         np.testing.assert_allclose(server.viewer.data.qpos, HOLDING)
         np.testing.assert_allclose(server.viewer.data.mocap_quat[0], GOAL)
+        to_object = server.viewer.camera.lookat - np.array(START_POSITION)
+        assert np.linalg.norm(to_object) < 0.2
     finally:
         server.close()
 
