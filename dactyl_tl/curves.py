@@ -18,13 +18,15 @@ METRICS = "metrics.csv"
 
 CURVES = {
     "episode/successes": "goals an episode",
+    "curriculum/goal_angle": "goals within, rad",
+    "curriculum/randomization_scale": "share of randomizations",
     "episode/drop_rate": "drops an episode",
     "reward/total": "reward a step",
     "policy/entropy": "entropy, nats",
     "value/explained_variance": "explained variance",
     "throughput/frames_per_second": "frames/s",
 }
-"""Metrics that are drawn, and what their axes say."""
+"""Metrics that are drawn where a run has them, and what their axes say."""
 
 
 def plot_curves(runs: Mapping[str, Path], picture: Path, curves: Mapping[str, str] = CURVES) -> bool:
