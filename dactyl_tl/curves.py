@@ -61,6 +61,7 @@ def plot_curves(runs: Mapping[str, Path], picture: Path, curves: Mapping[str, st
         axis.set_visible(False)
     if len(rows) > 1:
         axes[0].legend(frameon=False)
+    figure.align_ylabels()
     figure.savefig(picture, dpi=120)
     return True
 
