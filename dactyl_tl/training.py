@@ -265,8 +265,14 @@ def _check_disk(run: Path, module: PPOModule) -> None:
 
 @rank_zero_only
 def _write_config(cfg: DictConfig, run: Path) -> None:
-    """The resolved configuration beside the results; a resumed run starts from it."""
-    OmegaConf.save(OmegaConf.create(_plain(cfg)), run / "config.yaml")
+    """The configuration beside the results, from which a resumed run starts.
+
+    Resolved but for the run's own directory, so that it can be moved, and bundles do not tell where it was.
+    """
+    movable = cfg.copy()
+    movable.output_dir = r"\${output_dir}"
+    settings = _plain(movable) | {"output_dir": ".", "resume": None}
+    OmegaConf.save(OmegaConf.create(settings), run / "config.yaml")
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:

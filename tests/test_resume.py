@@ -86,6 +86,19 @@ def test_resuming_is_bit_exact(tmp_path: Path, overrides: tuple[str, ...]) -> No
                 assert one[key] == pytest.approx(other[key], rel=0, abs=0, nan_ok=True), key
 
 
+def test_a_run_can_be_moved_and_its_bundle_does_not_tell_where_it_was(tmp_path: Path) -> None:
+    run(tmp_path / "here", 1, TOY, "logger=csv")
+    (tmp_path / "here").rename(tmp_path / "there")
+    frames = f"frames={2 * FRAMES}"
+    words = [sys.executable, "train.py", f"resume={tmp_path / 'there'}", frames]
+    subprocess.run(words, cwd=Path(__file__).parent.parent, check=True, capture_output=True, timeout=150)
+    assert not (tmp_path / "here").exists()
+    rows = read_metrics(tmp_path / "there" / "metrics.csv")
+    assert [row["frames"] for row in rows] == [FRAMES, 2 * FRAMES]
+    for file in (tmp_path / "there" / "bundles" / "last" / "bundle.json", tmp_path / "there" / "config.yaml"):
+        assert str(tmp_path) not in file.read_text()
+
+
 def test_same_seed_same_weights_other_seed_others(tmp_path: Path) -> None:
     words = (TOY, "logger=csv")
     weights = [
