@@ -171,3 +171,13 @@ def test_the_papers_protocol_is_the_default() -> None:
         settings = read_settings(compose("evaluate", overrides=["policy=random", "output=here"]))
     assert (settings.trials, settings.limits.rotations, settings.limits.timeout) == (100, 50, 80.0)
     assert (settings.randomization, settings.goals, settings.sample_actions) == ("all", {}, True)
+
+
+def test_the_policy_in_the_repository_turns_the_block(tmp_path: Path) -> None:
+    """Goals anywhere, the paper's limits but for their number."""
+    limits = ["limits.timeout=80", "limits.rotations=3", "initial_states.steps=100"]
+    policies = f"policy=[{ROOT / 'docs/policies/block_none'},untrained]"
+    evaluation = run(tmp_path, policies, *limits, "trials=16", "randomization=none")
+    trained, untrained = (result.summary().mean.estimate for result in evaluation.results)
+    assert trained > 2.0
+    assert untrained < 0.5

@@ -96,6 +96,10 @@ MISPRINT = TABLE_5["feedforward", "lstm"]
 deviation 4.165 (4.2) and the population one 3.951 (4.0). The likely cause is truncation."""
 
 
+TRAINED_WITH = "paper: trained with all randomizations"
+"""What stands beside rows of Table 3, whatever the trials they are compared with (its caption)."""
+
+
 def table_3_row(task: str, world: str = "simulation") -> PaperRow | None:
     """Table 3's row for a task in a world, or None where the paper has no such row."""
     return TABLE_3.get((task, world))

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from dactyl_tl.evaluation.paper import PaperRow
+from dactyl_tl.evaluation.paper import TRAINED_WITH, PaperRow
 from dactyl_tl.evaluation.protocol import Ending
 from dactyl_tl.evaluation.report import describe_settings
 from dactyl_tl.evaluation.statistics import CONFIDENCE
@@ -109,6 +109,8 @@ def _draw_means(axes: Axes, results: Sequence[TrialResults], paper: Sequence[Pap
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="x", color=FAINT, lw=0.8)
     axes.set_title(f"mean, with its {CONFIDENCE:.0%} interval", loc="left", fontsize=10, color=INK)
+    if paper:
+        axes.set_xlabel(TRAINED_WITH, loc="right", fontsize=8, color=PAPER_COLOUR)
 
 
 def _draw_endings(axes: Axes, results: Sequence[TrialResults]) -> None:

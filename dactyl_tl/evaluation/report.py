@@ -16,7 +16,7 @@ from rich.text import Text
 
 from dactyl_tl.contract import CONTRACT_VERSION
 from dactyl_tl.evaluation.comparison import Comparison
-from dactyl_tl.evaluation.paper import PaperRow
+from dactyl_tl.evaluation.paper import TRAINED_WITH, PaperRow
 from dactyl_tl.evaluation.protocol import Ending
 from dactyl_tl.evaluation.statistics import CONFIDENCE
 from dactyl_tl.evaluation.trials import TrialResults
@@ -58,6 +58,7 @@ def _rotations(results: Sequence[TrialResults], paper: Sequence[PaperRow]) -> Ta
         )
     if paper:
         table.add_section()
+        table.caption = TRAINED_WITH
     for row in paper:
         name = f"paper, {row.world}, {row.count} trials"
         table.add_row(name, f"{row.mean:.1f} ± {row.std:.1f}", "", f"{row.median:g}", "", style="dim")
