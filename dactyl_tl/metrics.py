@@ -48,7 +48,6 @@ class MetricsFile(Logger):
         """For Lightning."""
         return ""
 
-    @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """Nothing: the run's configuration is a file of its own."""
 

@@ -26,6 +26,17 @@ def run(directory: Path, rollouts: int, *overrides: str, resume: Path | None = N
     return torch.load(directory / "checkpoints" / "last.ckpt", weights_only=True)
 
 
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    """``python train.py`` with ``words``, as typed in the repository."""
+    return subprocess.run(
+        [sys.executable, "train.py", *words],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+
+
 def assert_same(left: object, right: object, where: str = "") -> None:
     """Equal nested containers of tensors and values."""
     assert type(left) is type(right), where
@@ -89,9 +100,8 @@ def test_resuming_is_bit_exact(tmp_path: Path, overrides: tuple[str, ...]) -> No
 def test_a_run_can_be_moved_and_its_bundle_does_not_tell_where_it_was(tmp_path: Path) -> None:
     run(tmp_path / "here", 1, TOY, "logger=csv")
     (tmp_path / "here").rename(tmp_path / "there")
-    frames = f"frames={2 * FRAMES}"
-    words = [sys.executable, "train.py", f"resume={tmp_path / 'there'}", frames]
-    subprocess.run(words, cwd=Path(__file__).parent.parent, check=True, capture_output=True, timeout=150)
+    done = command(f"resume={tmp_path / 'there'}", f"frames={2 * FRAMES}")
+    assert done.returncode == 0, done.stderr
     assert not (tmp_path / "here").exists()
     rows = read_metrics(tmp_path / "there" / "metrics.csv")
     assert [row["frames"] for row in rows] == [FRAMES, 2 * FRAMES]
@@ -113,21 +123,15 @@ def test_same_seed_same_weights_other_seed_others(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(300)
 def test_two_ranks_train_real_simulations_and_resume_bit_exactly(tmp_path: Path) -> None:
-    def command(*words: str) -> None:
-        done = subprocess.run(
-            [sys.executable, "train.py", *words],
-            cwd=Path(__file__).parent.parent,
-            capture_output=True,
-            text=True,
-            timeout=150,
-        )
-        assert done.returncode == 0, done.stderr
-
     frames = 2 * 4 * 16  # ranks, simulations, steps
     start = ("experiment=smoke", "trainer.accelerator=cpu", "trainer.devices=2")
-    command(*start, f"frames={4 * frames}", f"hydra.run.dir={tmp_path / 'straight'}")
-    command(*start, f"frames={2 * frames}", f"hydra.run.dir={tmp_path / 'parts'}")
-    command(f"resume={tmp_path / 'parts'}", f"frames={4 * frames}")
+    for words in (
+        (*start, f"frames={4 * frames}", f"hydra.run.dir={tmp_path / 'straight'}"),
+        (*start, f"frames={2 * frames}", f"hydra.run.dir={tmp_path / 'parts'}"),
+        (f"resume={tmp_path / 'parts'}", f"frames={4 * frames}"),
+    ):
+        done = command(*words)
+        assert done.returncode == 0, done.stderr
     straight, resumed = (
         torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)
         for name in ("straight", "parts")
@@ -145,19 +149,11 @@ def test_the_command_resumes_with_the_runs_own_configuration(tmp_path: Path) -> 
     straight = run(tmp_path / "straight", 3, TOY, "network.dense=24")
     run(tmp_path / "parts", 2, TOY, "network.dense=24")
 
-    def command(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "train.py", f"resume={tmp_path / 'parts'}", *words],
-            cwd=Path(__file__).parent.parent,
-            capture_output=True,
-            text=True,
-            timeout=150,
-        )
-
-    refused = command("network=paper")
+    resume = f"resume={tmp_path / 'parts'}"
+    refused = command(resume, "network=paper")
     assert refused.returncode == 2
     assert refused.stderr == "error: a resumed run keeps its own network; leave out network=paper\n"
-    resumed = command(f"frames={3 * FRAMES}")
+    resumed = command(resume, f"frames={3 * FRAMES}")
     assert resumed.returncode == 0, resumed.stderr
     assert resumed.stderr == ""
     assert f"{3 * FRAMES} frames" in resumed.stdout

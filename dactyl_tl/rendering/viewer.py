@@ -104,18 +104,25 @@ class ViewerServer:
         endpoint: endpoints.ViewerEndpoint,
         model: mujoco.MjModel,
     ) -> None:
+        viewer = None
         try:
-            viewer = _LoopbackViewer(config, endpoint, model=model, camera=VIEWS["whole"].camera())
-            if viewer.address[0] != LOOPBACK:
-                viewer.close()
-                raise RuntimeError(f"the viewer listens on {viewer.address[0]}, not on {LOOPBACK}")
-            viewer.vis_options.geomgroup[[COLLISION_GROUP, HIDDEN_GROUP]] = 0
-            viewer.vis_options.sitegroup[:] = 0
-        except BaseException:
-            self._started.put(None)
-            raise  # to the handle, which raises it where the server was asked for
-        self._started.put(viewer)
+            viewer = _open_viewer(config, endpoint, model)
+        finally:
+            # None where it failed; the handle raises why, where the server was asked for.
+            self._started.put(viewer)
         viewer_protocol.run_viewer_loop(viewer)
+
+
+def _open_viewer(
+    config: viewer_protocol.ViewerConfig, endpoint: endpoints.ViewerEndpoint, model: mujoco.MjModel
+) -> _LoopbackViewer:
+    viewer = _LoopbackViewer(config, endpoint, model=model, camera=VIEWS["whole"].camera())
+    if viewer.address[0] != LOOPBACK:
+        viewer.close()
+        raise RuntimeError(f"the viewer listens on {viewer.address[0]}, not on {LOOPBACK}")
+    viewer.vis_options.geomgroup[[COLLISION_GROUP, HIDDEN_GROUP]] = 0
+    viewer.vis_options.sitegroup[:] = 0
+    return viewer
 
 
 class LiveViewer:
