@@ -171,12 +171,24 @@ def edit_hand(spec: mujoco.MjSpec, hand: str, *, locked_wrist: bool, strip: bool
     for tendon in list(spec.tendons):
         if strip or tendon.name.endswith("J1c"):  # J1c ties J0 to J1; the pair moves freely in our model
             spec.delete(tendon)
+    _remove_repeated_pairs(spec)
     _couple_fingers(spec)
     _add_markers(spec)
     if hand == "calibrated":
         _apply_calibration(spec)
     if locked_wrist:
         _lock_wrist(spec)
+
+
+def _remove_repeated_pairs(spec: mujoco.MjSpec) -> None:
+    # The MJCF lists the tips of little and ring finger twice: their contact would count double, but on
+    # engines that merge equal pairs only once.
+    seen = set()
+    for pair in list(spec.pairs):
+        geoms = frozenset((pair.geomname1, pair.geomname2))
+        if geoms in seen:
+            spec.delete(pair)
+        seen.add(geoms)
 
 
 def _couple_fingers(spec: mujoco.MjSpec) -> None:

@@ -39,6 +39,12 @@ def test_no_target_body_and_no_hidden_object(scene):
     assert len(free) == 1
 
 
+def test_no_pair_of_geoms_collides_twice(scene):
+    model = scene.model
+    pairs = {frozenset(pair) for pair in zip(model.pair_geom1, model.pair_geom2, strict=True)}
+    assert len(pairs) == model.npair == 18
+
+
 def test_palm_looks_up_and_object_starts_above_it(scene):
     data = mujoco.MjData(scene.model)
     mujoco.mj_forward(scene.model, data)
