@@ -30,7 +30,10 @@ REQUIREMENTS = [
     "imageio[ffmpeg]>=2.34,<3",
 ]
 
+GPU = ["mujoco-warp>=4.0,<5", "warp-lang>=1.15,<2"]
+
 DEVELOPMENT = [
+    *GPU,  # its CPU device runs in the tests
     "build>=1.2",
     "hypothesis>=6.100",
     "mypy==2.4.1",
@@ -60,7 +63,7 @@ setup(
     ],
     python_requires=">=3.11,<3.14",
     install_requires=REQUIREMENTS,
-    extras_require={"dev": DEVELOPMENT},
+    extras_require={"gpu": GPU, "dev": DEVELOPMENT},
     packages=[
         *find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
         "dactyl_tl.conf",

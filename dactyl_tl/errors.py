@@ -15,5 +15,9 @@ class CollectionError(TrainingError):
     """Collection cannot go on, as when a worker process was killed; the learner's state is intact."""
 
 
+class SimulationError(TrainingError):
+    """The physics engine cannot go on, as when contacts did not fit its memory."""
+
+
 class CheckpointError(TrainingError):
     """A checkpoint could not be written; the one before it is untouched."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -96,8 +97,9 @@ def uniform_axis(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return v / v.norm(dim=-1, keepdim=True)
 
 
+@functools.cache
 def parallel(device: torch.device | str = "cpu") -> Tensor:
-    """The 24 rotations that map the coordinate axes to each other: (24, 4)."""
+    """The 24 rotations that map the coordinate axes to each other: (24, 4), not to be written to."""
     half = math.sqrt(0.5)
     faces = torch.tensor(  # which face looks up
         [[1, 0, 0, 0], [half, half, 0, 0], [half, -half, 0, 0], [half, 0, half, 0], [half, 0, -half, 0],

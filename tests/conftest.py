@@ -1,7 +1,10 @@
 """What holds for every test: one thread, no account, no screen, settings that suit a slow machine."""
 
 import os
+from pathlib import Path
 
+# Compiling MuJoCo Warp's kernels takes a minute: once for all runs and processes.
+os.environ.setdefault("WARP_CACHE_PATH", str(Path(__file__).parents[1] / ".warp_cache"))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MUJOCO_GL", "egl")
 os.environ.update(WANDB_MODE="offline", WANDB_SILENT="true", RAY_AUTH_MODE="disabled")
@@ -16,6 +19,17 @@ torch.set_num_threads(1)
 
 hypothesis.settings.register_profile("project", max_examples=50, deadline=None, derandomize=True)
 hypothesis.settings.load_profile("project")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="also run what takes minutes")
+
+
+def pytest_collection_modifyitems(config, items):
+    skip = pytest.mark.skip(reason="takes minutes: --slow")
+    for item in items:
+        if "slow" in item.keywords and not config.getoption("--slow"):
+            item.add_marker(skip)
 
 
 @pytest.fixture(autouse=True)

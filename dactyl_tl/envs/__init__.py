@@ -28,8 +28,10 @@ def make_env(
     randomization: str | Mapping[str, float] | Randomization = "all",
     device: str = "cpu",
     seed: int = 0,
-    engine: str = "native",
+    engine: str = "auto",
     num_threads: int = 1,
+    max_contacts: int | None = None,
+    max_constraints: int | None = None,
     hand: str = "gymnasium_robotics",
     goals: Mapping[str, Any] | GoalConfig | None = None,
     reward: Mapping[str, Any] | RewardConfig | None = None,
@@ -43,10 +45,13 @@ def make_env(
         num_envs: simulations in the batch, N.
         randomization: ``all``, ``none``, ``no_observation_noise``, ``no_physics`` or ``no_unmodeled``
             (Table 4), or a share in [0, 1] for each group.
-        device: of the tensors; the native engine has ``cpu`` only.
+        device: of the simulations and all tensors, ``cpu`` or ``cuda``.
         seed: the same seed gives the same trajectories, at any number of threads.
-        engine: ``native``, MuJoCo on CPU threads.
+        engine: ``native``, MuJoCo on CPU threads; ``warp``, MuJoCo Warp on a GPU; ``auto``: which suits
+            ``device``.
         num_threads: of the native engine; 0 for all processors.
+        max_contacts, max_constraints: what the warp engine makes memory for, a simulation; None for
+            what every task was seen to need, with room.
         hand: parameter set, ``gymnasium_robotics`` or ``calibrated``.
         goals, reward, actions, initial_states: settings, see :mod:`dactyl_tl.envs.config`.
 
@@ -66,5 +71,13 @@ def make_env(
         initial_states=resolve(InitialStateConfig, initial_states, "initial_states"),
     )
     scene = build_scene(task, hand=hand)
-    physics = make_physics(engine, scene.model, num_envs, device=device, num_threads=num_threads)
+    physics = make_physics(
+        engine,
+        scene.model,
+        num_envs,
+        device=device,
+        num_threads=num_threads,
+        max_contacts=max_contacts,
+        max_constraints=max_constraints,
+    )
     return ReorientEnv(scene, physics, settings, seed=seed)

@@ -38,24 +38,34 @@ class HandState:
     clearance: Tensor
 
 
-def read_state(physics: Physics, scene: Scene) -> HandState:
-    """The present state of every simulation, float32."""
-    qpos, qvel = physics.qpos.float(), physics.qvel.float()
-    mount = torch.tensor(MOUNT_POSITION, device=qpos.device)
-    object_qpos, object_qvel = qpos[:, NUM_JOINTS:], qvel[:, NUM_JOINTS:]
-    orientation = rotations.canonical(rotations.normalize(object_qpos[:, 3:]))
-    return HandState(
-        joint_angles=qpos[:, :NUM_JOINTS],
-        joint_velocities=qvel[:, :NUM_JOINTS],
-        fingertips=physics.site_xpos[:, scene.fingertip_sites].float() - mount,
-        fingertip_axes=physics.site_xmat[:, scene.fingertip_sites].float().unflatten(-1, (3, 3)),
-        object_position=object_qpos[:, :3] - mount,
-        object_orientation=orientation,
-        object_velocity=object_qvel[:, :3],
-        # MuJoCo gives a free joint's angular velocity in the body's frame.
-        object_angular_velocity=rotations.rotate(orientation, object_qvel[:, 3:]),
-        clearance=object_qpos[:, 2:3] - physics.xpos[:, scene.palm_body, 2:].float(),
-    )
+class StateReader:
+    """Reads the noiseless state of every simulation."""
+
+    def __init__(self, scene: Scene, physics: Physics) -> None:
+        device = physics.qpos.device
+        self._physics = physics
+        self._palm = scene.palm_body
+        self._mount = torch.tensor(MOUNT_POSITION, device=device)
+        self._fingertips = torch.from_numpy(scene.fingertip_sites).to(device)
+
+    def __call__(self) -> HandState:
+        """The present state, float32; in part views of the engine's memory, to use before the next step."""
+        physics, mount = self._physics, self._mount
+        qpos, qvel = physics.qpos.float(), physics.qvel.float()
+        object_qpos, object_qvel = qpos[:, NUM_JOINTS:], qvel[:, NUM_JOINTS:]
+        orientation = rotations.canonical(rotations.normalize(object_qpos[:, 3:]))
+        return HandState(
+            joint_angles=qpos[:, :NUM_JOINTS],
+            joint_velocities=qvel[:, :NUM_JOINTS],
+            fingertips=physics.site_xpos[:, self._fingertips].float() - mount,
+            fingertip_axes=physics.site_xmat[:, self._fingertips].float().unflatten(-1, (3, 3)),
+            object_position=object_qpos[:, :3] - mount,
+            object_orientation=orientation,
+            object_velocity=object_qvel[:, :3],
+            # MuJoCo gives a free joint's angular velocity in the body's frame.
+            object_angular_velocity=rotations.rotate(orientation, object_qvel[:, 3:]),
+            clearance=object_qpos[:, 2:3] - physics.xpos[:, self._palm, 2:].float(),
+        )
 
 
 def relative_orientation(target: Tensor, present: Tensor) -> Tensor:

@@ -28,8 +28,8 @@ from dactyl_tl.envs.memory import assign
 from dactyl_tl.envs.observations import (
     HandState,
     Measurement,
+    StateReader,
     privileged_observation,
-    read_state,
     relative_orientation,
 )
 from dactyl_tl.envs.rewards import reward_terms
@@ -54,7 +54,6 @@ class ReorientEnv(EnvBase):
     Attributes:
         goal_angle: upper end of the goals' angle, rad, for ``within_angle`` goals (a curriculum's).
         randomization_scale: share in [0, 1] of all randomizations (a curriculum's).
-        divergences: simulations that diverged and were reset, so far.
         config: the task's settings.
         physics, scene: the engine and its model.
     """
@@ -76,11 +75,12 @@ class ReorientEnv(EnvBase):
         self.config = config
         self.goal_angle = config.goals.angle[1]
         self.randomization_scale = 1.0
-        self.divergences = 0
+        self._divergences = torch.zeros((), dtype=torch.int64, device=device)
         self._sampler = EpisodeSampler(config.randomization, num_links=len(scene.link_bodies))
         self._fields = PhysicsFields(scene, physics)
         self._actuators = Actuators(scene, physics, config.actions)
         physics.forward(torch.ones(n, dtype=torch.bool, device=device))
+        self._read_state = StateReader(scene, physics)
         self._sensing = Sensing(scene, physics, self._sampler)
         self._initial_states = InitialStates(
             config.initial_states, scene, physics, self._actuators, self._sample_parameters
@@ -106,6 +106,21 @@ class ReorientEnv(EnvBase):
         self._nothing_happened = {key: self._output[key] for key in _EVENTS}
 
     @property
+    def divergences(self) -> int:
+        """Simulations that diverged and were reset, so far."""
+        return int(self._divergences)
+
+    def check(self) -> None:
+        """Look for contacts that the engine left out for want of memory since the last call.
+
+        Collectors call it after each rollout: a GPU has to be waited for.
+
+        Raises:
+            SimulationError: how many, and what to raise.
+        """
+        self.physics.check()
+
+    @property
     def parameters(self) -> TensorDict:
         """A copy of every value sampled for the current episode: [N]."""
         return TensorDict(self._parameters, batch_size=self.batch_size, device=self.device).clone()
@@ -124,7 +139,7 @@ class ReorientEnv(EnvBase):
         self._sample_parameters(mask)
         self._initial_states.place(mask, self._episode_generator)
 
-        state = read_state(self.physics, self.scene)
+        state = self._read_state()
         assign(self._episode, _new_episode(n, mask.device), mask)
         goal = self._sample_goals(state)
         distance = rotations.distance(state.object_orientation, goal)[:, None]
@@ -139,16 +154,17 @@ class ReorientEnv(EnvBase):
         sampled = self._sampler.sample(len(mask), self.randomization_scale, self._episode_generator)
         assign(self._parameters, sampled, mask)
         self._fields.write(self._parameters)
-        self.physics.field("opt.timestep")[mask] = PHYSICS_TIMESTEP
+        self.physics.field("opt.timestep").masked_fill_(mask, PHYSICS_TIMESTEP)
         self.physics.fields_changed(mask)
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
         episode, active = self._episode, ~self._episode["finished"][:, 0]
         elapsed = self._actuate(decode(tensordict["action"]), active)
         self.physics.step(active, PHYSICS_STEPS)
-        diverged = self._reset_diverged(active)
+        diverged = active & self.physics.diverged()
+        self._divergences += diverged.sum()
 
-        state = read_state(self.physics, self.scene)
+        state = self._read_state()
         alive = active & ~diverged
         before = episode["distance"]
         after = rotations.distance(state.object_orientation, episode["goal"])[:, None]
@@ -220,24 +236,14 @@ class ReorientEnv(EnvBase):
                 parameters["force_scale"],
                 generator,
             )
-            self.physics.field("opt.timestep")[active] = timestep[active, 0].to(self.physics.qpos.dtype)
-            self.physics.xfrc_applied[active, self.scene.object_body, :3] = force[active].to(
-                self.physics.qpos.dtype
-            )
+            held = self.physics.field("opt.timestep")
+            held.copy_(torch.where(active, timestep[:, 0].to(held.dtype), held))
+            pull = self.physics.xfrc_applied[:, self.scene.object_body, :3]
+            pull.copy_(torch.where(active[:, None], force.to(pull.dtype), pull))
         targets = self._actuators.targets(applied)
         self.physics.ctrl.copy_(torch.where(active[:, None], targets, self.physics.ctrl))
         assign(episode, {"smoothed": smoothed, "slack": slack, "force": force}, active)
         return PHYSICS_STEPS * timestep
-
-    def _reset_diverged(self, active: Tensor) -> Tensor:
-        """Which of ``active`` diverged in this step; their physics is put back into a sane state."""
-        finite = self.physics.qpos.isfinite().all(dim=1) & self.physics.qvel.isfinite().all(dim=1)
-        diverged = active & (self.physics.diverged() | ~finite)
-        if diverged.any():
-            self.physics.reset(diverged)
-            self.physics.forward(diverged)
-            self.divergences += int(diverged.sum())
-        return diverged
 
     def _sample_goals(self, state: HandState) -> Tensor:
         goals = self.config.goals

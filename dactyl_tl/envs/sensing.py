@@ -101,9 +101,9 @@ class Occlusion:
     def __init__(self, scene: Scene, physics: Physics) -> None:
         model, device = scene.model, physics.qpos.device
         self._physics = physics
-        self._nails = scene.nail_sites
+        self._nails = torch.from_numpy(scene.nail_sites).to(device)
         self._nail_half = torch.tensor(model.site_size[scene.nail_sites], device=device).float()
-        self._object_geoms = scene.object_geoms
+        self._object_geoms = torch.from_numpy(scene.object_geoms).to(device)
         others = [scene.finger_geoms[scene.finger_of != finger] for finger in range(len(FINGERS))]
         self._capsules = torch.tensor([list(geoms) for geoms in others], device=device)  # (5, 12)
         size = torch.tensor(model.geom_size, device=device).float()[self._capsules]

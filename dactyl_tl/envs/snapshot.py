@@ -27,14 +27,13 @@ def snapshot(env: ReorientEnv) -> dict[str, Tensor]:
     """Copies of every tensor that decides the future of ``env``: name -> tensor."""
     state = {
         "physics.state": env.physics.state(),
-        "initial_states.pool": env._initial_states.pool.clone(),
-        "initial_states.next_slot": torch.tensor(env._initial_states.next_slot),
         "generator.episode": env._episode_generator.get_state(),
         "generator.step": env._step_generator.get_state(),
         "goal_angle": torch.tensor(env.goal_angle, dtype=torch.float64),
         "randomization_scale": torch.tensor(env.randomization_scale, dtype=torch.float64),
-        "divergences": torch.tensor(env.divergences),
+        "divergences": env._divergences.clone(),
     }
+    state |= {f"initial_states.{name}": value for name, value in env._initial_states.state_dict().items()}
     state |= {f"field.{name}": env.physics.field(name).clone() for name in RANDOMIZED_FIELDS}
     for name, memory in _memories(env).items():
         state |= {_name(name, key): value.clone() for key, value in memory.items()}
@@ -65,13 +64,15 @@ def restore(env: ReorientEnv, state: Mapping[str, Tensor]) -> None:
     for name, memory in _memories(env).items():
         for key in memory:
             memory[key] = state[_name(name, key)].clone()
-    env._initial_states.pool = state["initial_states.pool"].clone()
-    env._initial_states.next_slot = int(state["initial_states.next_slot"])
+    prefix = "initial_states."
+    env._initial_states.load_state_dict(
+        {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    )
     env._episode_generator.set_state(state["generator.episode"])
     env._step_generator.set_state(state["generator.step"])
     env.goal_angle = float(state["goal_angle"])
     env.randomization_scale = float(state["randomization_scale"])
-    env.divergences = int(state["divergences"])
+    env._divergences.copy_(state["divergences"])
 
 
 def _name(memory: str, key: str | tuple[str, ...]) -> str:

@@ -57,7 +57,7 @@ class EvaluationSettings:
     hand: str | None = None
     actions: Mapping[str, Any] = field(default_factory=dict)
     sample_actions: bool = True
-    engine: str = "native"
+    engine: str = "auto"
     threads: int = 0
     device: str = "cpu"
     video: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -69,7 +70,7 @@ class ActuationRandomization:
             ``timing`` (n, 1) scale of the added time, ``backlash_rates`` (n, 2, 20) 1/s (down, up).
         """
         g = generator
-        log_rates = torch.tensor([BACKLASH_LOG_RATES[name] for name in ACTUATORS], device=g.device).T
+        log_rates = _log_rates(g.device)
         deviation = normal((n, 2, NUM_ACTUATORS), self.backlash_spread, g)
         rates = (log_rates * (1.0 + deviation)).exp().clamp(min=MINIMUM_BACKLASH_RATE)
         return {
@@ -88,6 +89,12 @@ class ActuationRandomization:
         factor = 1.0 + scale * normal(shape, self.multiplicative_uncorrelated, generator)
         additive = scale * normal(shape, self.additive_uncorrelated * ACTION_RANGE, generator)
         return action * factor + bias + additive
+
+
+@functools.cache
+def _log_rates(device: torch.device) -> Tensor:
+    """:data:`BACKLASH_LOG_RATES` as (2, 20)."""
+    return torch.tensor([BACKLASH_LOG_RATES[name] for name in ACTUATORS], device=device).T
 
 
 def backlash(action: Tensor, slack: Tensor, rates: Tensor, period: Tensor) -> tuple[Tensor, Tensor]:

@@ -56,8 +56,11 @@ class PhysicsFields:
     """Writes sampled values into an engine's per-simulation model fields."""
 
     def __init__(self, scene: Scene, physics: Physics) -> None:
-        self._scene = scene
         self._physics = physics
+        device = physics.qpos.device
+        bodies = torch.tensor([scene.object_body, *scene.link_bodies.tolist()], device=device)
+        geoms = torch.from_numpy(scene.object_geoms).to(device)
+        self._bodies, self._geoms = bodies, geoms
         self._nominal = {
             name: physics.field(name)[0].clone()
             for name in (
@@ -71,17 +74,16 @@ class PhysicsFields:
 
         The engine's ``fields_changed`` must follow.
         """
-        scene, nominal, field = self._scene, self._nominal, self._physics.field
+        nominal, field = self._nominal, self._physics.field
         dtype = nominal["body_mass"].dtype
         v = {name: value.to(dtype) for name, value in values.items()}
-        bodies = [scene.object_body, *scene.link_bodies.tolist()]
+        bodies, geoms = self._bodies, self._geoms
         mass_factor = torch.cat((v["object_mass"], v["link_masses"]), dim=1)
         inertia_factor = mass_factor.clone()
         inertia_factor[:, :1] *= v["object_dimensions"] ** 2
         field("body_mass")[:, bodies] = nominal["body_mass"][bodies] * mass_factor
         field("body_inertia")[:, bodies] = nominal["body_inertia"][bodies] * inertia_factor[..., None]
 
-        geoms = scene.object_geoms.tolist()
         field("geom_size")[:, geoms] = nominal["geom_size"][geoms] * v["object_dimensions"][..., None]
         for name in ("geom_friction", "pair_friction"):
             field(name).copy_(nominal[name] * v["surface_friction"][..., None])

@@ -75,19 +75,16 @@ def boxes_overlap(
     a_faces = offset.abs() <= half_a + (absolute * half_b[..., None, :]).sum(-1)
     along_b = (relative * offset[..., None]).sum(-2)
     b_faces = along_b.abs() <= half_b + (absolute * half_a[..., None]).sum(-2)
-    following, last = [1, 2, 0], [2, 0, 1]
-    edges = (
-        offset[..., last, None] * relative[..., following, :]
-        - offset[..., following, None] * relative[..., last, :]
-    )
-    reach_a = (
-        half_a[..., following, None] * absolute[..., last, :]
-        + half_a[..., last, None] * absolute[..., following, :]
-    )
-    reach_b = (
-        half_b[..., None, following] * absolute[..., last]
-        + half_b[..., None, last] * absolute[..., following]
-    )
+    # The products of each pair of axes, with the two other axes in cyclic order.
+    edges = offset.roll(1, -1)[..., None] * relative.roll(-1, -2) - offset.roll(-1, -1)[
+        ..., None
+    ] * relative.roll(1, -2)
+    reach_a = half_a.roll(-1, -1)[..., None] * absolute.roll(1, -2) + half_a.roll(1, -1)[
+        ..., None
+    ] * absolute.roll(-1, -2)
+    reach_b = half_b.roll(-1, -1)[..., None, :] * absolute.roll(1, -1) + half_b.roll(1, -1)[
+        ..., None, :
+    ] * absolute.roll(-1, -1)
     edges_meet = edges.abs() <= reach_a + reach_b
     return (a_faces & b_faces & edges_meet.all(dim=-2)).all(dim=-1)
 

@@ -10,6 +10,7 @@ import torch
 from mujoco.batch import Batch
 from torch import Tensor
 
+from dactyl_tl.errors import SimulationError
 from dactyl_tl.simulation.physics import RANDOMIZED_FIELDS
 
 UNSTABLE = (
@@ -21,12 +22,17 @@ UNSTABLE = (
 )
 """Warnings after which MuJoCo has reset or may have corrupted a simulation."""
 
+FULL = (mujoco.mjtWarning.mjWARN_CONTACTFULL, mujoco.mjtWarning.mjWARN_CNSTRFULL)
+"""Warnings that contacts or constraints were left out."""
+
 
 class NativePhysics:
     """:class:`~dactyl_tl.simulation.physics.Physics` on CPU threads, in float64.
 
     Results do not depend on ``num_threads`` (0: all processors).
     """
+
+    masked_steps_cost_all = False
 
     def __init__(self, model: mujoco.MjModel, num_worlds: int, num_threads: int = 1) -> None:
         self.model = model
@@ -42,6 +48,7 @@ class NativePhysics:
         )
         self._fields = {name: torch.from_numpy(self._batch.expand(name)) for name in RANDOMIZED_FIELDS}
         self._warnings_at_reset = np.zeros((num_worlds, len(UNSTABLE)), dtype=np.int64)
+        self._full_at_check = np.zeros((num_worlds, len(FULL)), dtype=np.int64)
         self._batch.reset()
 
     def field(self, name: str) -> Tensor:
@@ -59,12 +66,24 @@ class NativePhysics:
         self._batch.forward(_ids(mask), stage=mujoco.mjtStage.mjSTAGE_VEL)
 
     def reset(self, mask: Tensor) -> None:
-        self._batch.reset(_ids(mask), stage=mujoco.mjtStage.mjSTAGE_NONE)
         rows = mask.numpy()
-        self._warnings_at_reset[rows] = self._warnings()[rows]
+        self._batch.reset(_ids(mask), stage=mujoco.mjtStage.mjSTAGE_NONE)
+        self._warnings_at_reset[rows] = self._warnings(UNSTABLE)[rows]
 
     def diverged(self) -> Tensor:
-        return torch.from_numpy((self._warnings() > self._warnings_at_reset).any(axis=1))
+        warned = torch.from_numpy((self._warnings(UNSTABLE) > self._warnings_at_reset).any(axis=1))
+        # MuJoCo looks at a state when it begins the next step.
+        return warned | ~(self.qpos.isfinite().all(dim=1) & self.qvel.isfinite().all(dim=1))
+
+    def check(self) -> None:
+        counts = self._warnings(FULL)
+        affected = int((counts > self._full_at_check).any(axis=1).sum())
+        self._full_at_check = counts
+        if affected:
+            raise SimulationError(
+                f"In {affected} of {self.num_worlds} simulations, contacts or constraints did not fit "
+                f"MuJoCo's memory (model.narena = {self.model.narena} bytes) and were left out."
+            )
 
     def state(self) -> Tensor:
         return torch.from_numpy(self._batch.state.copy())
@@ -75,7 +94,6 @@ class NativePhysics:
         self.forward(mask)
 
     def materialize(self, world: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
-        """Model and data of one simulation, for rendering or any ``mj_`` function."""
         return self._batch.get_model(world), self._batch.get_data(world)
 
     def _bind(self, name: str) -> Tensor:
@@ -83,8 +101,8 @@ class NativePhysics:
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
             return torch.from_numpy(self._batch.bind(name))
 
-    def _warnings(self) -> np.ndarray:
-        last_info_and_count = self._batch.warning[:, [int(w) for w in UNSTABLE]]
+    def _warnings(self, kinds: tuple[mujoco.mjtWarning, ...]) -> np.ndarray:
+        last_info_and_count = self._batch.warning[:, [int(w) for w in kinds]]
         return last_info_and_count[..., 1]
 
 

@@ -35,6 +35,8 @@ class Physics(Protocol):
     read-only and belong to the state after the last ``step`` or ``forward``. Matrices are (N, n, 9).
     """
 
+    masked_steps_cost_all: bool
+    """Whether a step of one simulation costs as much as a step of all."""
     model: mujoco.MjModel
     num_worlds: int
     qpos: Tensor
@@ -54,7 +56,10 @@ class Physics(Protocol):
         """Recompute the constants that follow from the fields, for the simulations in ``mask`` (N,) bool."""
 
     def step(self, mask: Tensor, steps: int) -> None:
-        """Advance the simulations in ``mask`` by ``steps`` physics steps, then update what is derived."""
+        """Advance the simulations in ``mask`` by ``steps`` physics steps, then update what is derived.
+
+        One that becomes unstable is put into the default state, as MuJoCo does.
+        """
 
     def forward(self, mask: Tensor) -> None:
         """Update what is derived after a write to the state."""
@@ -63,10 +68,22 @@ class Physics(Protocol):
         """Put the simulations in ``mask`` into the model's default state, warm start and warnings cleared."""
 
     def diverged(self) -> Tensor:
-        """Which simulations have warned of an unstable state since their last reset: (N,) bool."""
+        """Which simulations have become unstable since their last reset: (N,) bool."""
+
+    def check(self) -> None:
+        """Look for contacts or constraints that were left out since the last call, for want of memory.
+
+        The only call that waits for a GPU, for once between rollouts.
+
+        Raises:
+            SimulationError: how many simulations lost how much, and what to raise.
+        """
 
     def state(self) -> Tensor:
         """A copy of everything that decides the simulations' future but the fields: (N, size)."""
 
     def set_state(self, state: Tensor, mask: Tensor) -> None:
         """Write rows of :meth:`state` back to the simulations in ``mask`` and update what is derived."""
+
+    def materialize(self, world: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        """Model and data of one simulation, to render or to pass to any ``mj_`` function."""

@@ -217,8 +217,8 @@ def test_initial_states_hold_the_object_and_vary(quick_env):
     assert rotations.distance(orientation[0], orientation[1:]).min() > 0.01
 
 
-def test_a_trial_that_holds_nothing_is_discarded_with_its_parameters(quick_env):
-    env = quick_env(num_envs=3, initial_states={"steps": 3}, randomization="no_unmodeled")
+def test_a_trial_that_holds_nothing_is_discarded_with_its_parameters(native_env):
+    env = native_env(num_envs=3, initial_states={"steps": 3}, randomization="no_unmodeled")
     sample = env._sample_parameters
 
     def sample_then_pull_sideways(mask):
@@ -234,8 +234,8 @@ def test_a_trial_that_holds_nothing_is_discarded_with_its_parameters(quick_env):
     assert env.physics.field("opt.gravity")[1, 0].abs() < 3  # a new draw
 
 
-def test_pooled_initial_states_come_from_the_pool(quick_env):
-    env = quick_env(num_envs=8, initial_states={"steps": 2, "fresh": 1e-9, "pool": 8}, randomization="none")
+def test_pooled_initial_states_come_from_the_pool(native_env):
+    env = native_env(num_envs=8, initial_states={"steps": 2, "fresh": 1e-9, "pool": 8}, randomization="none")
     first = env.reset()["privileged", "object_position"]
     again = env.reset()["privileged", "object_position"]
     assert (again[:, None] == first[None]).all(-1).any(1).all()
@@ -321,8 +321,9 @@ def test_randomization_scale_shrinks_every_episode_after_it(quick_env):
         ({"task": "cube"}, "Unknown task 'cube'; choose one of block, prism"),
         ({"randomization": "most"}, "Unknown randomization 'most'; choose one of all, none"),
         ({"hand": "left"}, "Unknown hand 'left'; choose one of gymnasium_robotics"),
-        ({"engine": "bullet"}, "Unknown engine 'bullet'; choose one of native"),
-        ({"device": "cuda"}, "device 'cpu' only, not 'cuda'"),
+        ({"engine": "bullet"}, "Unknown engine 'bullet'; choose one of auto, native, warp"),
+        ({"device": "cuda"}, "device is 'cuda', but this machine has no GPU"),
+        ({"device": "mps"}, "run on device 'cpu' or 'cuda', not 'mps'"),
         ({"num_envs": 0}, "num_envs must be at least 1, not 0"),
         ({"goals": {"knd": "uniform"}}, "Unknown setting goals.knd; choose from kind"),
         ({"goals": {"kind": "any"}}, "Unknown goals.kind 'any'; choose one of uniform"),

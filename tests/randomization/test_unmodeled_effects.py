@@ -293,9 +293,9 @@ def test_a_misplaced_fingertip_marker_turns_with_the_finger():
         env.physics.qpos[:, 3] = angle  # FFJ2
         env.physics.forward(everyone)
         td = env.reset(td.set("_reset", torch.zeros(2, 1, dtype=torch.bool)))
-        from dactyl_tl.envs.observations import measure, read_state
+        from dactyl_tl.envs.observations import StateReader, measure
 
-        state = read_state(env.physics, env.scene)
+        state = StateReader(env.scene, env.physics)()
         memory = env._sensing.memory
         seen = measure(
             state, env._parameters["fingertip_markers"], memory["frame_orientation"], memory["frame_origin"]

@@ -1,0 +1,205 @@
+"""The GPU engine: MuJoCo Warp, thousands of simulations in the same kernels.
+
+A control step is one CUDA graph and a few torch operations: nothing is copied to the host, and the host
+waits for nothing. On Warp's CPU device the same code runs slowly, for tests.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import mujoco
+import mujoco_warp as mjw
+import torch
+import warp as wp
+from torch import Tensor
+
+from dactyl_tl.errors import SimulationError
+from dactyl_tl.simulation.constants import MassConstants
+from dactyl_tl.simulation.physics import RANDOMIZED_FIELDS
+
+wp.config.log_level = wp.LOG_WARNING  # not a line for each of a hundred kernels
+
+MAX_CONTACTS = 64
+"""Contacts of a simulation that memory is made for, on average over all: the block has 4 in the median and
+up to 26, the prism 6 and up to 38."""
+
+MAX_CONSTRAINTS = 320
+"""Constraint rows of any one simulation that memory is made for: up to 154 were seen with the block, 234 with
+the prism."""
+
+DIVERGED = 1e10
+"""A position or velocity beyond this is a simulation that diverged, as in MuJoCo (``mjMAXVAL``)."""
+
+_STATE = ("qpos", "qvel", "ctrl", "xfrc_applied", "qacc_warmstart")
+
+_FULL = mjw.OverflowType.ALL & ~(mjw.OverflowType.ITERATIONS | mjw.OverflowType.LS_ITERATIONS)
+"""What loses contacts or constraints. A solver that stops at its iteration limit is no such thing, here as
+in MuJoCo."""
+
+
+class WarpPhysics:
+    """:class:`~dactyl_tl.simulation.physics.Physics` with MuJoCo Warp, in float32.
+
+    Every simulation is computed at every step; those outside a mask are put back. Results depend on
+    the order of atomic additions, so on a GPU they repeat to rounding only.
+
+    Args:
+        model: what to simulate.
+        num_worlds: number of simulations.
+        device: torch device of all tensors.
+        max_contacts: contacts that memory is made for, a simulation, on average over all.
+        max_constraints: constraint rows that memory is made for, in every simulation.
+    """
+
+    masked_steps_cost_all = True
+
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        num_worlds: int,
+        device: str | torch.device = "cuda",
+        *,
+        max_contacts: int = MAX_CONTACTS,
+        max_constraints: int = MAX_CONSTRAINTS,
+    ) -> None:
+        self.model = model
+        self.num_worlds = num_worlds
+        self._capacity = {"max_contacts": max_contacts, "max_constraints": max_constraints}
+        self._constants = MassConstants(model, torch.device(device))
+        derived = ("dof_invweight0", "body_invweight0", "tendon_invweight0", "body_subtreemass")
+        in_model = [name for name in RANDOMIZED_FIELDS if not name.startswith("opt.")]
+        wp.init()
+        self._device = wp.device_from_torch(torch.device(device))
+        with wp.ScopedDevice(self._device):
+            self._model = mjw.put_model(_like_native(model), dict.fromkeys((*in_model, *derived), num_worlds))
+            options = self._model.opt
+            options.timestep = wp.full(num_worlds, model.opt.timestep, dtype=float)
+            options.gravity = wp.full(num_worlds, wp.vec3(*model.opt.gravity), dtype=wp.vec3)
+            options.warn_overflow = 0  # it would print; check() raises
+            self._data = mjw.make_data(model, num_worlds, nconmax=max_contacts, njmax=max_constraints)
+        self._fields = {name: self._field(name) for name in (*RANDOMIZED_FIELDS, *derived)}
+        self._initial = {name: wp.to_torch(getattr(self._data, name)).clone() for name in _STATE}
+        self._initial["qpos"] = torch.from_numpy(model.qpos0).to(self._initial["qpos"]).expand(num_worlds, -1)
+        self._state = {name: wp.to_torch(getattr(self._data, name)) for name in _STATE}
+        self.qpos, self.qvel, self.ctrl, self.xfrc_applied = (self._state[name] for name in _STATE[:4])
+        self.xpos = wp.to_torch(self._data.xpos)
+        self.site_xpos = wp.to_torch(self._data.site_xpos)
+        self.site_xmat = wp.to_torch(self._data.site_xmat).flatten(-2)
+        self.geom_xpos = wp.to_torch(self._data.geom_xpos)
+        self.geom_xmat = wp.to_torch(self._data.geom_xmat).flatten(-2)
+        self._graphs: dict[str | int, wp.Graph] = {}
+        everything = torch.ones(num_worlds, dtype=torch.bool, device=self.qpos.device)
+        self._diverged = torch.zeros_like(everything)
+        self.reset(everything)
+        self.fields_changed(everything)
+
+    def field(self, name: str) -> Tensor:
+        return self._fields[name]
+
+    def fields_changed(self, mask: Tensor) -> None:
+        constants = self._constants(self._fields["body_mass"], self._fields["body_inertia"])
+        for name, value in constants.items():
+            self._fields[name].copy_(value)
+
+    def step(self, mask: Tensor, steps: int) -> None:
+        before = {name: self._state[name].clone() for name in ("qpos", "qvel", "qacc_warmstart")}
+
+        def advance() -> None:
+            for _ in range(steps):
+                mjw.step1(self._model, self._data)
+                mjw.step2(self._model, self._data)
+
+        self._run(steps, advance)
+        for name, value in before.items():
+            _assign(self._state[name], value, ~mask)
+        # The negation catches what is not a number.
+        stable = (self.qpos.abs() < DIVERGED).all(dim=1) & (self.qvel.abs() < DIVERGED).all(dim=1)
+        unstable = mask & ~stable
+        self._put_back(unstable)
+        self._diverged |= unstable
+        self.forward(mask)
+
+    def forward(self, mask: Tensor) -> None:
+        self._run("kinematics", lambda: mjw.kinematics(self._model, self._data))
+
+    def reset(self, mask: Tensor) -> None:
+        self._put_back(mask)
+        self._diverged &= ~mask
+
+    def _put_back(self, mask: Tensor) -> None:
+        for name, value in self._initial.items():
+            _assign(self._state[name], value, mask)
+
+    def diverged(self) -> Tensor:
+        return self._diverged.clone()
+
+    def check(self) -> None:
+        flags = wp.to_torch(self._data.overflow)
+        counts = {flag: int((flags & int(flag) != 0).sum()) for flag in mjw.OverflowType if flag & _FULL}
+        flags.zero_()
+        full = [f"{flag.name} in {count}" for flag, count in counts.items() if count]
+        if full:
+            raise SimulationError(
+                f"Of {self.num_worlds} simulations, contacts or constraints did not fit and were left out "
+                f"({', '.join(full)}). Raise environment.max_constraints (now "
+                f"{self._capacity['max_constraints']}) for NEFC, environment.max_contacts (now "
+                f"{self._capacity['max_contacts']}) for the others."
+            )
+
+    def state(self) -> Tensor:
+        return torch.cat([value.flatten(1) for value in self._state.values()], dim=1)
+
+    def set_state(self, state: Tensor, mask: Tensor) -> None:
+        sizes = [value[0].numel() for value in self._state.values()]
+        for old, new in zip(self._state.values(), state.split(sizes, dim=1), strict=True):
+            _assign(old, new.view_as(old), mask)
+        self.forward(mask)
+
+    def materialize(self, world: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        model = copy.copy(self.model)
+        for name, value in self._fields.items():
+            owner, attribute = (model.opt, name.removeprefix("opt.")) if "." in name else (model, name)
+            row = value[world].cpu().numpy()
+            if row.ndim:
+                getattr(owner, attribute)[:] = row
+            else:
+                setattr(owner, attribute, float(row))
+        data = mujoco.MjData(model)
+        for name, value in self._state.items():
+            getattr(data, name)[:] = value[world].cpu().numpy()
+        mujoco.mj_kinematics(model, data)
+        return model, data
+
+    def _field(self, name: str) -> Tensor:
+        owner, attribute = (
+            (self._model.opt, name.removeprefix("opt.")) if "." in name else (self._model, name)
+        )
+        return wp.to_torch(getattr(owner, attribute))
+
+    def _run(self, key: str | int, operations: Callable[[], None]) -> None:
+        """Launch ``operations`` as a graph that is captured at first use."""
+        if key not in self._graphs:
+            with wp.ScopedDevice(self._device), wp.ScopedCapture(self._device) as capture:
+                operations()
+            self._graphs[key] = capture.graph
+        # On torch's stream, so that both see each other's writes in order.
+        stream = wp.stream_from_torch(self.qpos.device) if self._device.is_cuda else None
+        wp.capture_launch(self._graphs[key], stream=stream)
+
+
+def _like_native(model: mujoco.MjModel) -> mujoco.MjModel:
+    """``model``, with contacts between boxes found as MuJoCo's CPU engine finds them.
+
+    By default Warp takes its general convex algorithm, which gives other contacts: resting faces jitter.
+    """
+    model = copy.copy(model)
+    model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_NATIVECCD
+    return model
+
+
+def _assign(target: Tensor, value: Tensor, mask: Tensor) -> None:
+    """Replace the rows of ``target`` that are in ``mask`` (N,), in place and without asking how many."""
+    rows = mask.view(-1, *[1] * (target.dim() - 1))
+    target.copy_(torch.where(rows, value, target))
