@@ -67,18 +67,29 @@ class WarpPhysics:
         self.model = model
         self.num_worlds = num_worlds
         self._capacity = {"max_contacts": max_contacts, "max_constraints": max_constraints}
-        self._constants = MassConstants(model, torch.device(device))
+        device = torch.device(device)
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", torch.cuda.current_device())
+        self._constants = MassConstants(model, device)
         derived = ("dof_invweight0", "body_invweight0", "tendon_invweight0", "body_subtreemass")
         in_model = [name for name in RANDOMIZED_FIELDS if not name.startswith("opt.")]
         wp.init()
-        self._device = wp.device_from_torch(torch.device(device))
+        self._device = wp.device_from_torch(device)
         with wp.ScopedDevice(self._device):
             self._model = mjw.put_model(_like_native(model), dict.fromkeys((*in_model, *derived), num_worlds))
             options = self._model.opt
             options.timestep = wp.full(num_worlds, model.opt.timestep, dtype=float)
             options.gravity = wp.full(num_worlds, wp.vec3(*model.opt.gravity), dtype=wp.vec3)
             options.warn_overflow = 0  # it would print; check() raises
-            self._data = mjw.make_data(model, num_worlds, nconmax=max_contacts, njmax=max_constraints)
+            options.graph_conditional = self._device.is_cpu or wp.is_conditional_graph_supported()
+            self._data = mjw.make_data(
+                model,
+                num_worlds,
+                nconmax=max_contacts,
+                # For the general convex algorithm, 5 KB each: the object against the forearm's mesh alone.
+                nccdmax=max(1, max_contacts // 8),
+                njmax=max_constraints,
+            )
         self._fields = {name: self._field(name) for name in (*RANDOMIZED_FIELDS, *derived)}
         self._initial = {name: wp.to_torch(getattr(self._data, name)).clone() for name in _STATE}
         self._initial["qpos"] = torch.from_numpy(model.qpos0).to(self._initial["qpos"]).expand(num_worlds, -1)
@@ -90,8 +101,10 @@ class WarpPhysics:
         self.geom_xpos = wp.to_torch(self._data.geom_xpos)
         self.geom_xmat = wp.to_torch(self._data.geom_xmat).flatten(-2)
         self._graphs: dict[str | int, wp.Graph] = {}
+        self._streams: dict[int, wp.Stream] = {}
         everything = torch.ones(num_worlds, dtype=torch.bool, device=self.qpos.device)
         self._diverged = torch.zeros_like(everything)
+        self._load_kernels()
         self.reset(everything)
         self.fields_changed(everything)
 
@@ -178,15 +191,30 @@ class WarpPhysics:
         )
         return wp.to_torch(getattr(owner, attribute))
 
+    def _load_kernels(self) -> None:
+        """One physics step without a graph, so that none is compiled while a graph is captured."""
+        with wp.ScopedDevice(self._device):
+            mjw.step1(self._model, self._data)
+            mjw.step2(self._model, self._data)
+        wp.synchronize_device(self._device)
+        self._data.overflow.zero_()
+
     def _run(self, key: str | int, operations: Callable[[], None]) -> None:
         """Launch ``operations`` as a graph that is captured at first use."""
         if key not in self._graphs:
             with wp.ScopedDevice(self._device), wp.ScopedCapture(self._device) as capture:
                 operations()
             self._graphs[key] = capture.graph
-        # On torch's stream, so that both see each other's writes in order.
-        stream = wp.stream_from_torch(self.qpos.device) if self._device.is_cuda else None
-        wp.capture_launch(self._graphs[key], stream=stream)
+        wp.capture_launch(self._graphs[key], stream=self._stream())
+
+    def _stream(self) -> wp.Stream | None:
+        """Torch's stream of the moment, so that both libraries see each other's writes in order."""
+        if self._device.is_cpu:
+            return None
+        stream = torch.cuda.current_stream(self.qpos.device)
+        if stream.cuda_stream not in self._streams:
+            self._streams[stream.cuda_stream] = wp.stream_from_torch(stream)
+        return self._streams[stream.cuda_stream]
 
 
 def _like_native(model: mujoco.MjModel) -> mujoco.MjModel:
