@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from dactyl_tl.envs.config import ActionConfig, GoalConfig, InitialStateConfig, RewardConfig
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.learning import PPOConfig
-from dactyl_tl.models import NetworkConfig
+from dactyl_tl.models import NetworkConfig, check_backend
 from dactyl_tl.randomization import resolve_randomization
 from dactyl_tl.simulation.engines import ENGINES
 from dactyl_tl.simulation.hand import HANDS
@@ -126,6 +126,7 @@ def check(cfg: DictConfig) -> Settings:
             build(SCHEMAS[name], environment.get(name) or {}, f"environment.{name}")
         resolve_randomization(environment["randomization"])
         _check_names(environment)
+        check_backend(str(cfg.network.get("backend", "auto")))
         settings = Settings(
             seed=number(cfg.seed, "seed", low=0, whole=True),
             environment=environment,

@@ -15,8 +15,16 @@ from dactyl_tl.contract import POLICY, PRIVILEGED, policy_keys, privileged_keys
 from dactyl_tl.learning.config import PPOConfig
 from dactyl_tl.learning.loss import PPOLoss
 from dactyl_tl.learning.ranks import mean_of_ranks, of_all_ranks, rank, world_size
-from dactyl_tl.learning.rollout import evaluate, shuffled, split_chunks, with_states, zero_states
-from dactyl_tl.models import IS_INIT, Actor, Critic
+from dactyl_tl.learning.rollout import (
+    Minibatch,
+    evaluate,
+    minibatches,
+    shuffled,
+    split_chunks,
+    with_states,
+    zero_states,
+)
+from dactyl_tl.models import IS_INIT, Actor, Critic, inner_starts
 from dactyl_tl.models.description import CHECKPOINT_ENTRY, describe
 
 SIMULATION = "simulation"
@@ -94,14 +102,13 @@ class PPOModule(LightningModule):
             ValueError: the rollout has the wrong shape, or fewer chunks than there are minibatches.
         """
         rollout = self._checked(rollout)
-        metrics = self._set_schedules()
+        scheduled = self._set_schedules()
         chunks, starts, returns = self._prepare(rollout)
-        metrics |= returns
-        metrics |= self._update(chunks, starts)
+        updates = self._update(chunks, starts, self._epochs(chunks))
         self._take_in_observations(rollout)
         self.frames += rollout.numel() * world_size()
         self.rollouts += 1
-        self._log(metrics)
+        self._log(returns | updates, scheduled)
 
     def _checked(self, rollout: TensorDictBase) -> TensorDictBase:
         if rollout.ndim != 2:
@@ -168,23 +175,37 @@ class PPOModule(LightningModule):
         self._critic_states = carried = carried.to(self.device)
         return carried, rows
 
-    def _update(self, chunks: TensorDictBase, starts: TensorDictBase) -> dict[str, Tensor]:
-        """All passes over the rollout; the mean of each minibatch's metrics, the divergence of the last."""
+    def _epochs(self, chunks: TensorDictBase) -> list[list[Minibatch]]:
+        """The minibatches of every pass over the rollout."""
+        done = int(self.rollouts)
+        orders = [
+            shuffled(self.config.seed, rank(), done, epoch, len(chunks))
+            for epoch in range(self.config.epochs)
+        ]
+        return minibatches(orders, self.config.minibatches, chunks[IS_INIT])
+
+    def _update(
+        self, chunks: TensorDictBase, starts: TensorDictBase, epochs: list[list[Minibatch]]
+    ) -> dict[str, Tensor]:
+        """All passes over the rollout; the mean of each minibatch's metrics, the divergence of the last.
+
+        Nothing in it waits for the device, unless the divergence sets the learning rate.
+        """
         optimizer = self._optimizer()
         history: list[dict[str, Tensor]] = []
-        for epoch in range(self.config.epochs):
+        for epoch in epochs:
             earlier = len(history)
-            order = shuffled(self.config.seed, rank(), int(self.rollouts), epoch, len(chunks))
-            for index in order.to(self.device).tensor_split(self.config.minibatches):
-                minibatch = with_states(chunks[index], starts[index])
-                losses = self.loss(minibatch)  # in recurrent mode, as TorchRL's losses always run
+            for each in epoch:
+                minibatch = with_states(chunks[each.chunks], starts[each.chunks])
+                with inner_starts(each.inner_starts):
+                    losses = self.loss(minibatch)  # in recurrent mode, as TorchRL's losses always run
                 optimizer.zero_grad()
                 loss = losses["loss_objective"] + losses["loss_entropy"] + losses["loss_critic"]
                 self.manual_backward(loss)
                 norms = self._clip_gradients()
                 optimizer.step()
                 history.append(_metrics(losses) | norms)
-            kl = mean_of_ranks(torch.stack([each["policy/kl"] for each in history[earlier:]]).mean())
+            kl = mean_of_ranks(torch.stack([one["policy/kl"] for one in history[earlier:]]).mean())
             self._adapt_learning_rate(kl)
         means = {name: torch.stack([each[name] for each in history]).mean() for name in history[0]}
         first = history[0]
@@ -211,7 +232,7 @@ class PPOModule(LightningModule):
         assert isinstance(optimizer, LightningOptimizer)  # configure_optimizers returns one
         return optimizer
 
-    def _set_schedules(self) -> dict[str, Tensor]:
+    def _set_schedules(self) -> dict[str, float]:
         """Put the scheduled values in force for this rollout and name them for the log."""
         frames = int(self.frames)
         entropy_coefficient = self.config.entropy_coefficient_at(frames)
@@ -220,10 +241,7 @@ class PPOModule(LightningModule):
         learning_rate = 0.0
         for group in self._optimizer().optimizer.param_groups:
             group["lr"] = learning_rate = self.config.learning_rate_at(frames, group["lr"])
-        return {
-            "learning_rate": torch.tensor(learning_rate),
-            "entropy_coefficient": torch.tensor(entropy_coefficient),
-        }
+        return {"learning_rate": learning_rate, "entropy_coefficient": entropy_coefficient}
 
     def _adapt_learning_rate(self, kl: Tensor) -> None:
         if self.config.learning_rate_schedule != "kl":
@@ -231,11 +249,15 @@ class PPOModule(LightningModule):
         for group in self._optimizer().optimizer.param_groups:
             group["lr"] = self.config.learning_rate_after(float(kl), group["lr"])
 
-    def _log(self, metrics: dict[str, Tensor]) -> None:
+    def _log(self, metrics: dict[str, Tensor], scheduled: dict[str, float]) -> None:
         # Lightning takes a metric called "step" for the x axis of its loggers.
-        frames = self.frames.double()
-        metrics |= {"frames": frames, "step": frames}
-        self.log_dict(metrics, on_step=True, on_epoch=False, batch_size=1)
+        metrics = metrics | {"frames": self.frames, "step": self.frames}
+        # Read from the device all at once, not one by one in the loggers.
+        read = torch.stack([value.detach().double() for value in metrics.values()]).cpu()
+        values = dict(zip(metrics, read, strict=True)) | {
+            name: torch.tensor(value) for name, value in scheduled.items()
+        }
+        self.log_dict(values, on_step=True, on_epoch=False, batch_size=1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what describes the policy, and the carried states of every rank ``[ranks, simulations]``."""

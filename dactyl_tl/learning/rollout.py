@@ -52,12 +52,16 @@ def evaluate(critic: Critic, rollout: TensorDictBase, state: TensorDictBase, chu
     ends = rollout["next", "done"].squeeze(-1).clone()
     ends[:, -1] = True
     bootstrap = ends & ~rollout["next", "terminated"].squeeze(-1)
-    last = rollout["next"].select(PRIVILEGED).transpose(0, 1)[bootstrap.t()]
+    # All that the host has to know of the ends, asked for once: where they are, all of one step
+    # before all of the next, and how many there are of each step.
+    step, row = bootstrap.t().nonzero(as_tuple=True)
+    kept = row.split(bootstrap.sum(0).tolist())
+    last = rollout["next"].select(PRIVILEGED)[row, step]
 
     if critic.state_keys:
-        value, starts, state, reached = _unroll(critic, rollout, state, bootstrap, chunk)
+        value, starts, state, reached = _unroll(critic, rollout, state, kept, chunk)
         last.update(reached)
-        last[IS_INIT] = torch.zeros_like(bootstrap[bootstrap]).unsqueeze(-1)
+        last[IS_INIT] = torch.zeros_like(row, dtype=torch.bool).unsqueeze(-1)
     else:
         value = critic(rollout.select(PRIVILEGED))["state_value"]
         starts = state.unsqueeze(1).expand(len(state), rollout.shape[1] // chunk)
@@ -65,13 +69,13 @@ def evaluate(critic: Critic, rollout: TensorDictBase, state: TensorDictBase, chu
     next_value = torch.zeros_like(value)
     next_value[:, :-1] = value[:, 1:].masked_fill(ends[:, :-1, None], 0.0)
     with set_recurrent_mode(False):
-        next_value.transpose(0, 1)[bootstrap.t()] = critic(last)["state_value"]
+        next_value[row, step] = critic(last)["state_value"]
     # Under autocast the states have half the precision; they are kept in the parameters' own.
     return Valuation(value, next_value, starts.float(), state.float())
 
 
 def _unroll(
-    critic: Critic, rollout: TensorDictBase, state: TensorDictBase, keep: Tensor, chunk: int
+    critic: Critic, rollout: TensorDictBase, state: TensorDictBase, keep: Sequence[Tensor], chunk: int
 ) -> tuple[Tensor, TensorDictBase, TensorDictBase, TensorDictBase]:
     """Step the value network through a rollout ``[N, T]``.
 
@@ -79,21 +83,20 @@ def _unroll(
 
     Returns:
         values ``[N, T, 1]``; states before the chunks ``[N, T / chunk]``; the last state ``[N]``; and
-        the states after the steps marked in ``keep``, all of one step before all of the next.
+        the states of the rows that ``keep`` names for each step, after that step.
     """
     encoder, memory, head = critic.module.encoder, critic.module.memory, critic.module.head
     values, starts, kept = [], [], []
+    rows = iter(keep)
     with set_recurrent_mode(False):
-        for frames, kept_steps in zip(
-            rollout.select(PRIVILEGED, IS_INIT).split(chunk, 1), keep.split(chunk, 1), strict=True
-        ):
+        for frames in rollout.select(PRIVILEGED, IS_INIT).split(chunk, 1):
             starts.append(state)
             features = []
-            for step, kept_rows in zip(encoder(frames).unbind(1), kept_steps.unbind(1), strict=True):
+            for step in encoder(frames).unbind(1):
                 after = memory(step.update(state))
                 state = after["next"].select(*critic.state_keys)
                 features.append(after.select(*head.in_keys))
-                kept.append(state[kept_rows])
+                kept.append(state[next(rows)])
             values.append(head(torch.stack(features, 1))["state_value"])
     return torch.cat(values, 1), torch.stack(starts, 1), state, torch.cat(kept)
 
@@ -132,6 +135,43 @@ def with_states(chunks: TensorDictBase, starts: TensorDictBase) -> TensorDictBas
         padded[:, 0] = start.masked_fill(chunks[IS_INIT][:, 0].unsqueeze(-1), 0.0)
         chunks.set(key, padded)
     return chunks
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """Which chunks an update sees.
+
+    Attributes:
+        chunks: their numbers, int64 ``[B]``, where the chunks are.
+        inner_starts: episodes that start inside them, first steps aside.
+    """
+
+    chunks: Tensor
+    inner_starts: int
+
+
+def minibatches(orders: Sequence[Tensor], parts: int, is_init: Tensor) -> list[list[Minibatch]]:
+    """Every epoch's minibatches, with all that the host has to know about them.
+
+    Asks the device once and sends to it once, so that nothing waits between the updates.
+
+    Args:
+        orders: of the chunks, int64 ``[chunks]`` in the host's memory, one for each epoch.
+        parts: minibatches of an epoch.
+        is_init: bool ``[chunks, T, 1]``.
+    """
+    inner = is_init[:, 1:].sum((1, 2)).cpu()
+    on_host = torch.stack(list(orders))
+    if is_init.is_cuda:
+        on_host = on_host.pin_memory()  # or the copy would wait for all work before it
+    on_device = on_host.to(is_init.device, non_blocking=True)
+    return [
+        [
+            Minibatch(there, int(inner[here].sum()))
+            for here, there in zip(host.tensor_split(parts), device.tensor_split(parts), strict=True)
+        ]
+        for host, device in zip(on_host, on_device, strict=True)
+    ]
 
 
 def shuffled(seed: int, rank: int, rollout: int, epoch: int, size: int) -> Tensor:

@@ -6,9 +6,11 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from benchmarks.learner import synthetic_rollout
 from dactyl_tl.contract import policy_keys, privileged_keys
+from dactyl_tl.learning.rollout import minibatches, shuffled
 from dactyl_tl.models import IS_INIT, POLICY_STATE, VALUE_STATE, NetworkConfig
 from tests.learning.cue import CueEnv
 from tests.learning.runs import collector, fit, make_module
+from tests.synchronising import no_synchronisation
 
 SMALL = NetworkConfig(dense=24, lstm=16)
 
@@ -269,3 +271,30 @@ def test_rewards_that_are_not_finite_are_refused_before_the_weights_are_touched(
     with pytest.raises(ValueError, match="not finite"):
         fit(module, [rollout], 1)
     assert all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_nothing_between_the_first_minibatch_and_the_last_waits_for_the_device(precision, monkeypatch):
+    module = make_module(SMALL, epochs=2, minibatches=3)
+    update, watched = module._update, []
+
+    def watch(*args):
+        with no_synchronisation():
+            metrics = update(*args)
+        watched.append(metrics)
+        return metrics
+
+    monkeypatch.setattr(module, "_update", watch)
+    fit(module, rollouts(reset_rate=0.2), 2, precision=precision)
+    assert len(watched) == 2
+
+
+def test_minibatches_are_those_of_the_order_with_the_starts_inside_them():
+    rollout = next(rollouts(reset_rate=0.2))
+    is_init = rollout[IS_INIT].reshape(-1, 10, 1)
+    orders = [shuffled(0, 0, 0, epoch, len(is_init)) for epoch in range(2)]
+    for order, epoch in zip(orders, minibatches(orders, 5, is_init), strict=True):
+        assert torch.equal(torch.cat([each.chunks for each in epoch]), order)
+        assert [each.inner_starts for each in epoch] == [
+            int(is_init[part, 1:].sum()) for part in order.tensor_split(5)
+        ]
