@@ -17,8 +17,8 @@ class PPOLoss(ClipPPOLoss):
     Differs from its parent in four places. The value loss is taken between standardised values;
     the divergence it reports is Schulman's estimator ``ratio - 1 - log ratio``, which is never negative and
     varies less; the entropy bonus can stop at a target; and the entropy is the distribution's own,
-    without a look at each minibatch whether it is finite, for which a GPU would stop. Takes chunks ``[B, T]``, through which
-    gradients flow: TorchRL runs the networks of a loss in recurrent mode.
+    without a look at each minibatch whether it is finite, for which a GPU would stop. Takes chunks
+    ``[B, T]``, through which gradients flow: TorchRL runs the networks of a loss in recurrent mode.
 
     Args:
         actor: the policy.

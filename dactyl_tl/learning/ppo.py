@@ -16,19 +16,17 @@ from dactyl_tl.learning.config import PPOConfig
 from dactyl_tl.learning.loss import PPOLoss
 from dactyl_tl.learning.ranks import mean_of_ranks, of_all_ranks, rank, world_size
 from dactyl_tl.learning.rollout import (
+    SIMULATION,
     Minibatch,
     evaluate,
     minibatches,
     shuffled,
-    split_chunks,
+    unpacked,
     with_states,
     zero_states,
 )
 from dactyl_tl.models import IS_INIT, Actor, Critic, inner_starts
 from dactyl_tl.models.description import CHECKPOINT_ENTRY, describe
-
-SIMULATION = "simulation"
-"""Optional key, int64 ``[N, T]``: which simulation a row of the rollout comes from."""
 
 LEARNED = (POLICY, PRIVILEGED, "action", "action_log_prob", IS_INIT, "advantage", "value_target")
 """What the loss reads of a frame, besides recurrent states."""
@@ -95,45 +93,45 @@ class PPOModule(LightningModule):
         The rollout holds ``("policy", ...)``, ``("privileged", ...)``, ``action``,
         ``action_log_prob``, ``is_init``, the policy's recurrent state if it has one (only chunk
         starts are read) and, under ``"next"``, ``("privileged", ...)``, ``reward``, ``done`` and
-        ``terminated``; optionally :data:`SIMULATION`, needed where rows differ from rollout to
-        rollout, as with asynchronous collection.
+        ``terminated``; optionally int64 ``simulation``, which simulation a row comes from, needed
+        where rows differ from rollout to rollout, as with asynchronous collection. Or it is one as
+        collected, with states for each chunk only: see :func:`~dactyl_tl.learning.rollout.unpacked`.
 
         Raises:
             ValueError: the rollout has the wrong shape, or fewer chunks than there are minibatches.
         """
-        rollout = self._checked(rollout)
+        rollout, starts = self._checked(rollout)
         scheduled = self._set_schedules()
-        chunks, starts, returns = self._prepare(rollout)
+        chunks, starts, returns = self._prepare(rollout, starts)
         updates = self._update(chunks, starts, self._epochs(chunks))
         self._take_in_observations(rollout)
         self.frames += rollout.numel() * world_size()
         self.rollouts += 1
         self._log(returns | updates, scheduled)
 
-    def _checked(self, rollout: TensorDictBase) -> TensorDictBase:
-        if rollout.ndim != 2:
-            raise ValueError(f"a rollout has shape [simulations, steps], not {list(rollout.shape)}")
-        steps, chunk = rollout.shape[1], self.config.chunk
-        if steps % chunk:
-            raise ValueError(f"a rollout of {steps} steps cannot be cut into chunks of ppo.chunk={chunk}")
-        num_chunks = rollout.numel() // chunk
+    def _checked(self, rollout: TensorDictBase) -> tuple[TensorDictBase, TensorDictBase]:
+        """What is read of the steps ``[N, T]``, and the policy's states before each chunk."""
+        rollout, starts = unpacked(rollout, self.actor.state_keys, self.config.chunk)
+        num_chunks = rollout.numel() // self.config.chunk
         if num_chunks < self.config.minibatches:
             raise ValueError(
                 f"a rollout of {num_chunks} chunks cannot make ppo.minibatches={self.config.minibatches}"
             )
         next_keys = [*privileged_keys(), "reward", "done", "terminated"]
-        return rollout.select(
+        read = rollout.select(
             *policy_keys(),
             *privileged_keys(),
             "action",
             "action_log_prob",
             IS_INIT,
-            *self.actor.state_keys,
             *([] if rollout.get(SIMULATION, None) is None else [SIMULATION]),
             *(unravel_key(("next", key)) for key in next_keys),
         )
+        return read, starts
 
-    def _prepare(self, rollout: TensorDictBase) -> tuple[TensorDictBase, TensorDictBase, dict[str, Tensor]]:
+    def _prepare(
+        self, rollout: TensorDictBase, starts: TensorDictBase
+    ) -> tuple[TensorDictBase, TensorDictBase, dict[str, Tensor]]:
         """Chunks ``[B, chunk]``, the states ``[B]`` they start from, and statistics of the returns."""
         chunk = self.config.chunk
         carried, simulations = self._carried_states(rollout)
@@ -154,9 +152,8 @@ class PPOModule(LightningModule):
         }
         self.critic.value_normalizer.update(target)
 
-        states = self.actor.state_keys
-        chunks, starts = split_chunks(rollout.select(*LEARNED, *states), states, chunk)
-        return chunks, starts.update(valuation.chunk_states.flatten(0, 1)), metrics
+        chunks = rollout.select(*LEARNED).reshape(-1, chunk)
+        return chunks, starts.copy().update(valuation.chunk_states.flatten(0, 1)), metrics
 
     def _carried_states(self, rollout: TensorDictBase) -> tuple[TensorDictBase, Tensor]:
         """The value network's states of all simulations so far, and the rollout's rows ``[N]`` in them."""

@@ -14,6 +14,10 @@ from torchrl.modules import set_recurrent_mode
 from dactyl_tl.contract import PRIVILEGED
 from dactyl_tl.models import IS_INIT, Critic
 
+STEPS, STATES, SIMULATION = "steps", "states", "simulation"
+"""Entries of a collected rollout ``[N, chunks]``: its steps ``[N, chunks, T]``, the policy's recurrent
+states before each chunk ``[N, chunks]``, and which simulation a row comes from, int64."""
+
 
 @dataclass(frozen=True)
 class Valuation:
@@ -99,6 +103,37 @@ def _unroll(
                 kept.append(state[next(rows)])
             values.append(head(torch.stack(features, 1))["state_value"])
     return torch.cat(values, 1), torch.stack(starts, 1), state, torch.cat(kept)
+
+
+def unpacked(
+    rollout: TensorDictBase, state_keys: Sequence[str], chunk: int
+) -> tuple[TensorDictBase, TensorDictBase]:
+    """A rollout's steps ``[N, T]`` and the policy's states before each chunk ``[N T / chunk]``.
+
+    Args:
+        rollout: as collected, ``[N, chunks]`` with the entries :data:`STEPS`, :data:`STATES` and
+            :data:`SIMULATION`; or plainly ``[N, T]`` with states at every step, of which those where
+            a chunk starts are taken.
+        state_keys: of the policy's states.
+        chunk: length of the chunks.
+
+    Raises:
+        ValueError: it is neither, or its steps cannot be cut into chunks of that length.
+    """
+    if rollout.ndim != 2:
+        raise ValueError(f"a rollout has shape [simulations, steps], not {list(rollout.shape)}")
+    if STEPS not in rollout.keys():
+        if rollout.shape[1] % chunk:
+            raise ValueError(
+                f"a rollout of {rollout.shape[1]} steps cannot be cut into chunks of ppo.chunk={chunk}"
+            )
+        return rollout, split_chunks(rollout.select(*state_keys), state_keys, chunk)[1]
+    if rollout[STEPS].shape[2] != chunk:
+        raise ValueError(f"a rollout in chunks of {rollout[STEPS].shape[2]} is no use to ppo.chunk={chunk}")
+    steps = rollout[STEPS].flatten(1, 2)
+    steps[SIMULATION] = rollout[SIMULATION].repeat_interleave(chunk, 1)
+    states = rollout[STATES].select(*state_keys) if state_keys else TensorDict(batch_size=rollout.shape)
+    return steps, states.flatten(0, 1)
 
 
 def split_chunks(

@@ -78,7 +78,7 @@ class ChunkLSTM(LSTMModule):
         return output[: batch * steps].unflatten(0, (batch, steps))
 
     def _with_resets(self, tensordict: TensorDictBase, h: Tensor, c: Tensor) -> Tensor:
-        """The output ``[B, T, units]`` by the parent's backend, which reads a state at every episode's start."""
+        """The output ``[B, T, units]`` by the parent's backend, which reads a state at every start."""
         data = tensordict.select(*self.in_keys)
         for key, each in zip(self.in_keys[1:3], (h, c), strict=True):
             resets = torch.zeros_like(each)
