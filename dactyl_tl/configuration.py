@@ -26,6 +26,7 @@ from dactyl_tl.simulation.hand import HANDS
 from dactyl_tl.simulation.scene import TASKS
 
 COLLECTIONS = ("multiprocess", "inprocess", "asynchronous")
+COLLECTION_DEVICES = ("cpu", "learner")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,9 @@ class CollectionConfig:
             size one thread is as fast as two, and on a machine that is busy with other things, where
             every operation waits for its slowest thread, many times faster (20 times was measured).
         window: episodes that logged averages are taken over.
+        device: where the policy acts and rollouts are kept: ``"cpu"``, or ``"learner"``: wherever the
+            learner is, which only in-process collection can do. Where the simulations are is the
+            environment's own matter.
     """
 
     kind: str = "multiprocess"
@@ -52,10 +56,19 @@ class CollectionConfig:
     threads: int = 1
     learner_threads: int = 1
     window: int = 200
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.kind not in COLLECTIONS:
             raise ValueError(f"collection.kind is {self.kind!r}; choose from {', '.join(COLLECTIONS)}")
+        if self.device not in COLLECTION_DEVICES:
+            choices = ", ".join(COLLECTION_DEVICES)
+            raise ValueError(f"collection.device is {self.device!r}; choose from {choices}")
+        if self.device != "cpu" and self.kind != "inprocess":
+            raise ValueError(
+                f"collection.device is {self.device!r}, which collection.kind={self.kind} cannot do; "
+                "set collection=inprocess or collection.device=cpu"
+            )
         for name in ("workers", "num_envs", "steps", "threads", "window"):
             if getattr(self, name) < 1:
                 raise ValueError(f"collection.{name} is {getattr(self, name)!r}; it must be at least 1")
