@@ -298,3 +298,28 @@ def test_minibatches_are_those_of_the_order_with_the_starts_inside_them():
         assert [each.inner_starts for each in epoch] == [
             int(is_init[part, 1:].sum()) for part in order.tensor_split(5)
         ]
+
+
+def test_half_precision_moves_ratios_and_losses_only_a_little():
+    # Collection acts in float32, so the first ratios are 1 only up to bfloat16's three digits.
+    logged = {}
+    for precision in ("32-true", "bf16-mixed"):
+        module = confident(make_module(SMALL, epochs=1, minibatches=2))
+        data = collector(CueEnv(32, length=7), module.actor, 20)
+        trainer = fit(module, iter(data), 1, precision=precision)
+        logged[precision] = {name: value.item() for name, value in trainer.callback_metrics.items()}
+        data.shutdown()
+    whole, half = logged["32-true"], logged["bf16-mixed"]
+    assert 1e-6 < abs(half["policy/first_ratio"] - 1) < 0.02
+    assert half["policy/first_kl"] < 1e-4
+    for name in ("value/loss", "policy/entropy", "value/gradient_norm", "policy/gradient_norm"):
+        assert half[name] == pytest.approx(whole[name], rel=0.03), name
+
+
+def test_half_precision_sees_new_weights_at_every_minibatch():
+    # Autocast may keep its half-precision copies of the weights for as long as a training step lasts.
+    module = confident(make_module(SMALL, epochs=4, minibatches=1, learning_rate=3e-3))
+    data = collector(CueEnv(32, length=7), module.actor, 20)
+    logged = fit(module, iter(data), 1, precision="bf16-mixed").callback_metrics
+    assert logged["policy/kl"].item() > 10 * logged["policy/first_kl"].item() > 0
+    data.shutdown()
