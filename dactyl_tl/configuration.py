@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dactyl_tl.envs.config import ActionConfig, GoalConfig, InitialStateConfig, RewardConfig
 from dactyl_tl.errors import ConfigurationError
-from dactyl_tl.learning import PPOConfig
+from dactyl_tl.learning import PPOConfig, check_compilable
 from dactyl_tl.models import NetworkConfig, check_backend
 from dactyl_tl.randomization import resolve_randomization
 from dactyl_tl.simulation.engines import ENGINES
@@ -149,6 +149,8 @@ def check(cfg: DictConfig) -> Settings:
             minutes=None if cfg.minutes is None else number(cfg.minutes, "minutes", low=0.0),
             frames=None if cfg.frames is None else number(cfg.frames, "frames", low=1, whole=True),
         )
+        if settings.ppo.compile:
+            check_compilable(settings.network)
     except ConfigurationError:
         raise
     except ValueError as error:  # raised by a dataclass that refuses a value

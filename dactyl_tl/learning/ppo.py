@@ -12,6 +12,7 @@ from torch import Tensor
 from torchrl.objectives.value import GAE
 
 from dactyl_tl.contract import POLICY, PRIVILEGED, policy_keys, privileged_keys
+from dactyl_tl.learning.compiled import Losses, check_compilable, compiled, roomy
 from dactyl_tl.learning.config import PPOConfig
 from dactyl_tl.learning.loss import PPOLoss
 from dactyl_tl.learning.ranks import mean_of_ranks, of_all_ranks, rank, world_size
@@ -70,6 +71,9 @@ class PPOModule(LightningModule):
         self.register_buffer("frames", torch.zeros((), dtype=torch.int64))
         self.register_buffer("rollouts", torch.zeros((), dtype=torch.int64))
         self._critic_states: TensorDictBase | None = None
+        self._compiled: Losses | None = None
+        if config.compile:
+            check_compilable(actor.config)
 
     @property
     def actor(self) -> Actor:
@@ -179,7 +183,8 @@ class PPOModule(LightningModule):
             shuffled(self.config.seed, rank(), done, epoch, len(chunks))
             for epoch in range(self.config.epochs)
         ]
-        return minibatches(orders, self.config.minibatches, chunks[IS_INIT])
+        room = roomy if self.config.compile else int
+        return minibatches(orders, self.config.minibatches, chunks[IS_INIT], room)
 
     def _update(
         self, chunks: TensorDictBase, starts: TensorDictBase, epochs: list[list[Minibatch]]
@@ -188,20 +193,19 @@ class PPOModule(LightningModule):
 
         Nothing in it waits for the device, unless the divergence sets the learning rate.
         """
-        optimizer = self._optimizer()
+        optimizer, losses_of = self._optimizer(), self._losses_of()
         history: list[dict[str, Tensor]] = []
         for epoch in epochs:
             earlier = len(history)
             for each in epoch:
                 minibatch = with_states(chunks[each.chunks], starts[each.chunks])
                 with inner_starts(each.inner_starts):
-                    losses = self.loss(minibatch)  # in recurrent mode, as TorchRL's losses always run
+                    losses = losses_of(minibatch)
                 optimizer.zero_grad()
-                loss = losses["loss_objective"] + losses["loss_entropy"] + losses["loss_critic"]
-                self.manual_backward(loss)
+                self.manual_backward(losses.pop("loss"))
                 norms = self._clip_gradients()
                 optimizer.step()
-                history.append(_metrics(losses) | norms)
+                history.append(losses | norms)
             kl = mean_of_ranks(torch.stack([one["policy/kl"] for one in history[earlier:]]).mean())
             self._adapt_learning_rate(kl)
         means = {name: torch.stack([each[name] for each in history]).mean() for name in history[0]}
@@ -212,6 +216,26 @@ class PPOModule(LightningModule):
             "policy/first_ratio": first["policy/ratio_max"],
             "policy/first_kl": first["policy/kl"],
         }
+
+    def _losses(self, minibatch: TensorDictBase) -> dict[str, Tensor]:
+        """The loss of chunks ``[B, T]`` as ``"loss"``, and what is logged of it."""
+        losses = self.loss(minibatch)  # in recurrent mode, as TorchRL's losses always run
+        return {
+            "loss": losses["loss_objective"] + losses["loss_entropy"] + losses["loss_critic"],
+            "policy/loss": losses["loss_objective"].detach(),
+            "policy/entropy": losses["entropy"],
+            "policy/kl": losses["kl_approx"],
+            "policy/clip_fraction": losses["clip_fraction"],
+            "policy/ratio_max": losses["max_ratio"],
+            "value/loss": losses["loss_critic"].detach(),
+        }
+
+    def _losses_of(self) -> Losses:
+        if not self.config.compile:
+            return self._losses
+        if self._compiled is None:
+            self._compiled = compiled(self._losses, self.device)
+        return self._compiled
 
     def _clip_gradients(self) -> dict[str, Tensor]:
         limit = self.config.max_gradient_norm
@@ -273,14 +297,3 @@ class PPOModule(LightningModule):
         mine = {key: value[rank()] for key, value in saved.items()}
         size = next(iter(mine.values())).shape[:1] if mine else []
         self._critic_states = TensorDict(mine, batch_size=size) if mine else None
-
-
-def _metrics(losses: TensorDictBase) -> dict[str, Tensor]:
-    return {
-        "policy/loss": losses["loss_objective"].detach(),
-        "policy/entropy": losses["entropy"],
-        "policy/kl": losses["kl_approx"],
-        "policy/clip_fraction": losses["clip_fraction"],
-        "policy/ratio_max": losses["max_ratio"],
-        "value/loss": losses["loss_critic"].detach(),
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -178,14 +178,16 @@ class Minibatch:
 
     Attributes:
         chunks: their numbers, int64 ``[B]``, where the chunks are.
-        inner_starts: episodes that start inside them, first steps aside.
+        inner_starts: as many episodes as start inside them, first steps aside, or a few more.
     """
 
     chunks: Tensor
     inner_starts: int
 
 
-def minibatches(orders: Sequence[Tensor], parts: int, is_init: Tensor) -> list[list[Minibatch]]:
+def minibatches(
+    orders: Sequence[Tensor], parts: int, is_init: Tensor, room: Callable[[int], int] = int
+) -> list[list[Minibatch]]:
     """Every epoch's minibatches, with all that the host has to know about them.
 
     Asks the device once and sends to it once, so that nothing waits between the updates.
@@ -194,6 +196,7 @@ def minibatches(orders: Sequence[Tensor], parts: int, is_init: Tensor) -> list[l
         orders: of the chunks, int64 ``[chunks]`` in the host's memory, one for each epoch.
         parts: minibatches of an epoch.
         is_init: bool ``[chunks, T, 1]``.
+        room: for how many starts inside a minibatch to provide, of how many there are.
     """
     inner = is_init[:, 1:].sum((1, 2)).cpu()
     on_host = torch.stack(list(orders))
@@ -202,7 +205,7 @@ def minibatches(orders: Sequence[Tensor], parts: int, is_init: Tensor) -> list[l
     on_device = on_host.to(is_init.device, non_blocking=True)
     return [
         [
-            Minibatch(there, int(inner[here].sum()))
+            Minibatch(there, room(int(inner[here].sum())))
             for here, there in zip(host.tensor_split(parts), device.tensor_split(parts), strict=True)
         ]
         for host, device in zip(on_host, on_device, strict=True)

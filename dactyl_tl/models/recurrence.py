@@ -66,6 +66,7 @@ class ChunkLSTM(LSTMModule):
         output, _ = self.lstm(
             torch.cat([inputs, added]), (torch.cat([state[0], zeros], 1), torch.cat([state[1], zeros], 1))
         )
+        # Of more sequences than there are episodes, the last belong to none, for want of that number.
         # A step of an added sequence belongs to its episode until the row ends or the next one begins.
         # The others stay where they are, so that the number of steps that move is known beforehand.
         episode = begins.flatten().cumsum(0)
@@ -105,7 +106,8 @@ class ChunkLSTM(LSTMModule):
 def inner_starts(number: int) -> Iterator[None]:
     """Say how many episodes start inside the sequences ``[B, T]`` that are run within, first steps aside.
 
-    Then no :class:`ChunkLSTM` has to ask the device. A wrong number gives wrong results.
+    Then no :class:`ChunkLSTM` has to ask the device. Too large a number costs time, too small a one
+    gives wrong results.
     """
     before = ChunkLSTM.known_inner_starts
     ChunkLSTM.known_inner_starts = number
@@ -140,7 +142,7 @@ def _missing(backend: str) -> str | None:
 
 
 def _positions(marks: Tensor, number: int) -> Tensor:
-    """Where bool ``marks`` ``[M]`` is set, int64 ``[number]``: ``nonzero`` for a number that is known."""
+    """Where bool ``marks`` ``[M]`` is set, int64 ``[number]``, then zeros: ``nonzero`` of a known size."""
     size = len(marks)
     # Marks go to their places in order, everything else to one more place, which is dropped.
     place = torch.where(marks, marks.cumsum(0) - 1, number)

@@ -117,3 +117,16 @@ def test_a_backend_that_cannot_run_here_is_named_with_those_that_can(monkeypatch
     with pytest.raises(ValueError, match=r"network\.backend is 'cudnn'; choose from auto, pad, scan, triton"):
         NetworkConfig(backend="cudnn")
     check_backend("auto")
+
+
+def test_room_for_more_starts_than_there_are_changes_nothing():
+    actor, data = actor_with("pad"), sequences()
+    with set_recurrent_mode(True):
+        expected = actor.get_dist(data.copy()).base_dist.logits
+        with inner_starts(INNER + 5):
+            roomy = actor.get_dist(data.copy()).base_dist.logits
+        with inner_starts(4):
+            none = frames(6, 10)
+            unneeded = actor.get_dist(none.copy()).base_dist.logits
+    torch.testing.assert_close(roomy, expected, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(unneeded, stepwise(actor, none, "logits"), atol=1e-5, rtol=1e-4)
