@@ -3,7 +3,8 @@
 One process runs both in turn, on the same rollouts, at Table 10's network sizes; each repetition
 measures one of either, so a busy machine slows both. Two more processes run one of them each, for
 their peak memory. The plain update is ``benchmarks.plain_ppo``; ``tests/learning/test_plain.py`` shows
-that the two compute the same.
+that the two compute the same. With ``--step`` it times the step of every LSTM backend against its floors
+instead (``benchmarks.step``).
 """
 
 from __future__ import annotations
@@ -132,10 +133,12 @@ def plain_orders(module: PPOModule, num_chunks: int) -> list[torch.Tensor]:
     return [shuffled(config.seed, 0, done, epoch, num_chunks) for epoch in range(config.epochs)]
 
 
-def trainer(callbacks: list[Callback]) -> Trainer:
+def trainer(callbacks: list[Callback], device: str = "cpu", precision: str = "32-true") -> Trainer:
     """Lightning's trainer with nothing around the updates."""
     return Trainer(
-        accelerator="cpu",
+        accelerator="gpu" if device == "cuda" else device,
+        devices=1,
+        precision=precision,  # type: ignore[arg-type]
         max_epochs=1,
         callbacks=callbacks,
         logger=False,
@@ -192,11 +195,19 @@ def _since(start: tuple[float, float]) -> tuple[float, float]:
     return wall - start[0], cpu - start[1]
 
 
-def fit(module: PPOModule, data: IterableDataset[TensorDictBase], callbacks: list[Callback]) -> None:
+def fit(
+    module: PPOModule,
+    data: IterableDataset[TensorDictBase],
+    callbacks: list[Callback],
+    device: str = "cpu",
+    precision: str = "32-true",
+) -> None:
     """Train ``module`` on every rollout of ``data``, once."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice about data loaders that do not apply
-        trainer(callbacks).fit(module, DataLoader(data, batch_size=None, collate_fn=lambda batch: batch))
+        trainer(callbacks, device, precision).fit(
+            module, DataLoader(data, batch_size=None, collate_fn=lambda batch: batch)
+        )
 
 
 def _arguments() -> argparse.Namespace:
@@ -209,16 +220,34 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--dense", type=int, default=1024, help="units of the dense layer (Table 10: 1024)")
     parser.add_argument("--lstm", type=int, default=512, help="units of the LSTM (Table 10: 512)")
     parser.add_argument("--reset-rate", type=float, default=0.01, help="episode ends per step (default 0.01)")
+    parser.add_argument("--epochs", type=int, default=1, help="with --step: passes (default 1)")
+    parser.add_argument("--step", action="store_true", help="time every backend against the floors")
+    parser.add_argument("--profile", action="store_true", help="print where the time of a step goes")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="with --step (default cpu)")
+    parser.add_argument(
+        "--precision",
+        nargs="+",
+        choices=("32-true", "bf16-mixed"),
+        default=["32-true", "bf16-mixed"],
+        help="with --step (default both)",
+    )
     parser.add_argument("--output", help="write the measurements to this JSON file")
     parser.add_argument("--only", choices=("plain", "module"), help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def _learners(options: argparse.Namespace) -> tuple[PPOModule, TensorDict]:
+def learner(
+    options: argparse.Namespace, epochs: int = 1, backend: str = "auto", compile: bool = False
+) -> PPOModule:
+    """A learner with fresh networks of the sizes asked for."""
     torch.manual_seed(0)
-    network = NetworkConfig(options.dense, options.lstm)
-    config = PPOConfig(chunk=CHUNK, epochs=1, minibatches=options.minibatches)
-    module = PPOModule(build_actor(network), build_critic(network), config)
+    network = NetworkConfig(options.dense, options.lstm, backend=backend)
+    config = PPOConfig(chunk=CHUNK, epochs=epochs, minibatches=options.minibatches, compile=compile)
+    return PPOModule(build_actor(network), build_critic(network), config)
+
+
+def _learners(options: argparse.Namespace) -> tuple[PPOModule, TensorDict]:
+    module = learner(options)
     return module, synthetic_rollout(options.envs, options.steps, options.lstm, options.reset_rate, seed=0)
 
 
@@ -271,6 +300,14 @@ def main() -> None:
         _measure_memory(options)
         return
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    if options.step or options.profile:
+        from benchmarks import step  # which stands on this module
+
+        if options.step:
+            step.print_step(options)
+        if options.profile:
+            step.print_profile(options)
+        return
     facts = environment(["torch", "torchrl", "tensordict", "pytorch-lightning"])
     memory = {kind: _peak_memory(kind, options) for kind in ("plain", "module")}
     cases = [(threads, rate) for threads in options.threads for rate in (0.0, options.reset_rate)]

@@ -1,4 +1,4 @@
-"""How fast training is, and what takes the time."""
+"""How fast training is, what takes the time, and how much memory."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from dactyl_tl.resources import forget_peak_gpu, peak_gpu, peak_host
+
 
 class Throughput(Callback):
     """Log environment frames per second of wall-clock time and the shares of collecting and learning.
 
-    The rest to 1 is everything else: checkpoints, evaluation, logging.
+    The rest to 1 is everything else: checkpoints, evaluation, logging. Memory, in GB: on a GPU the most
+    that tensors took during the rollout and its update, on the host the most this process ever took.
     """
 
     def __init__(self) -> None:
@@ -22,6 +25,8 @@ class Throughput(Callback):
         """Start the clock."""
         self._ended = time.perf_counter()
         self._frames = int(pl_module.frames)  # type: ignore[arg-type]
+        if pl_module.device.type == "cuda":
+            forget_peak_gpu(pl_module.device)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Collection begins."""
@@ -33,14 +38,19 @@ class Throughput(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Log the times of this rollout."""
+        frames = int(pl_module.frames)  # type: ignore[arg-type]  # on a GPU, waits for the update to end
         now = time.perf_counter()
         total = now - self._ended
-        frames = int(pl_module.frames)  # type: ignore[arg-type]
+        memory = {"memory/peak_host": peak_host()}
+        if pl_module.device.type == "cuda":
+            memory["memory/peak_gpu"] = peak_gpu(pl_module.device)
+            forget_peak_gpu(pl_module.device)
         pl_module.log_dict(
             {
                 "throughput/frames_per_second": (frames - self._frames) / total,
                 "throughput/collecting": (self._learning - self._collecting) / total,
                 "throughput/learning": (now - self._learning) / total,
+                **memory,
             },
             batch_size=1,
         )

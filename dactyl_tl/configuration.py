@@ -18,14 +18,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from dactyl_tl.envs.config import ActionConfig, GoalConfig, InitialStateConfig, RewardConfig
 from dactyl_tl.errors import ConfigurationError
-from dactyl_tl.learning import PPOConfig
-from dactyl_tl.models import NetworkConfig
+from dactyl_tl.learning import PPOConfig, check_compilable
+from dactyl_tl.models import NetworkConfig, check_backend
 from dactyl_tl.randomization import resolve_randomization
 from dactyl_tl.simulation.engines import ENGINES
 from dactyl_tl.simulation.hand import HANDS
 from dactyl_tl.simulation.scene import TASKS
 
 COLLECTIONS = ("multiprocess", "inprocess", "asynchronous")
+COLLECTION_DEVICES = ("cpu", "learner")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,9 @@ class CollectionConfig:
             size one thread is as fast as two, and on a machine that is busy with other things, where
             every operation waits for its slowest thread, many times faster (20 times was measured).
         window: episodes that logged averages are taken over.
+        device: where the policy acts and rollouts are kept: ``"cpu"``, or ``"learner"``: wherever the
+            learner is, which only in-process collection can do. Where the simulations are is the
+            environment's own matter.
     """
 
     kind: str = "multiprocess"
@@ -52,10 +56,19 @@ class CollectionConfig:
     threads: int = 1
     learner_threads: int = 1
     window: int = 200
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.kind not in COLLECTIONS:
             raise ValueError(f"collection.kind is {self.kind!r}; choose from {', '.join(COLLECTIONS)}")
+        if self.device not in COLLECTION_DEVICES:
+            choices = ", ".join(COLLECTION_DEVICES)
+            raise ValueError(f"collection.device is {self.device!r}; choose from {choices}")
+        if self.device != "cpu" and self.kind != "inprocess":
+            raise ValueError(
+                f"collection.device is {self.device!r}, which collection.kind={self.kind} cannot do; "
+                "set collection=inprocess or collection.device=cpu"
+            )
         for name in ("workers", "num_envs", "steps", "threads", "window"):
             if getattr(self, name) < 1:
                 raise ValueError(f"collection.{name} is {getattr(self, name)!r}; it must be at least 1")
@@ -126,6 +139,7 @@ def check(cfg: DictConfig) -> Settings:
             build(SCHEMAS[name], environment.get(name) or {}, f"environment.{name}")
         resolve_randomization(environment["randomization"])
         _check_names(environment)
+        check_backend(str(cfg.network.get("backend", "auto")))
         settings = Settings(
             seed=number(cfg.seed, "seed", low=0, whole=True),
             environment=environment,
@@ -135,6 +149,8 @@ def check(cfg: DictConfig) -> Settings:
             minutes=None if cfg.minutes is None else number(cfg.minutes, "minutes", low=0.0),
             frames=None if cfg.frames is None else number(cfg.frames, "frames", low=1, whole=True),
         )
+        if settings.ppo.compile:
+            check_compilable(settings.network)
     except ConfigurationError:
         raise
     except ValueError as error:  # raised by a dataclass that refuses a value

@@ -36,9 +36,10 @@ from dactyl_tl.collection.collectors import CollectionPlan
 from dactyl_tl.collection.datamodule import RolloutDataModule
 from dactyl_tl.collection.simulations import make_simulations
 from dactyl_tl.configuration import Settings, check
-from dactyl_tl.errors import ConfigurationError
+from dactyl_tl.errors import ConfigurationError, TrainingError
 from dactyl_tl.learning import PPOModule
 from dactyl_tl.models import build_actor, build_critic
+from dactyl_tl.resources import out_of_memory
 from dactyl_tl.restoring import CHECKPOINTS, LAST, check_sizes, load_weights, resolve_checkpoint
 
 FREE_SPACE = 8
@@ -72,7 +73,8 @@ def train(cfg: DictConfig) -> TrainingResult:
 
     Raises:
         ConfigurationError: a setting, path or name cannot be used; no worker was started.
-        TrainingError: a worker process was killed, or a checkpoint could not be written.
+        TrainingError: a worker process was killed, a checkpoint could not be written, or a GPU has too
+            little memory for the sizes asked for.
     """
     settings = check(cfg)
     run = Path(cfg.output_dir)
@@ -87,8 +89,9 @@ def train(cfg: DictConfig) -> TrainingResult:
         _write_config(cfg, run)
         session = Session(settings.minutes, settings.frames)
         trainer = _build_trainer(cfg, loggers, [session, *callbacks])
+        device = trainer.strategy.root_device
         data = RolloutDataModule(
-            collection_plan(settings, trainer.global_rank),
+            collection_plan(settings, trainer.global_rank, device),
             module.actor,
             settings.collection.kind,
             settings.collection.window,
@@ -98,6 +101,8 @@ def train(cfg: DictConfig) -> TrainingResult:
         try:
             with session.graceful_signals():
                 trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(out_of_memory(settings, session.learning, device)) from error
         finally:
             data.close()
             _finish(loggers)
@@ -112,8 +117,14 @@ def train(cfg: DictConfig) -> TrainingResult:
     )
 
 
-def collection_plan(settings: Settings, rank: int = 0) -> CollectionPlan:
-    """How to collect, with seeds that no two workers, ranks or runs of other seeds share."""
+def collection_plan(settings: Settings, rank: int = 0, learner: torch.device | str = "cpu") -> CollectionPlan:
+    """How to collect, with seeds that no two workers, ranks or runs of other seeds share.
+
+    Args:
+        settings: of the run.
+        rank: of this process among those that train together.
+        learner: device of the learner.
+    """
     collection = settings.collection
     environment = dict(settings.environment)
     environment |= {"num_envs": collection.num_envs, "num_threads": collection.threads}
@@ -127,6 +138,7 @@ def collection_plan(settings: Settings, rank: int = 0) -> CollectionPlan:
         chunk=settings.ppo.chunk,
         seed=seeds[0],
         threads=collection.threads,
+        device=str(learner) if collection.device == "learner" else "cpu",
     )
 
 
@@ -146,6 +158,8 @@ class Session(Callback):
         self._limit_frames = frames
         self._began = time.monotonic()
         self.signal: signal.Signals | None = None
+        self.learning = False
+        """Whether an update is under way; otherwise a rollout is being collected."""
 
     @property
     def seconds(self) -> float:
@@ -172,8 +186,13 @@ class Session(Callback):
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._receive)  # Lightning's own would drop the rollout
 
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """Learning begins."""
+        self.learning = True
+
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Log what the rollout said; decide whether it was the last."""
+        self.learning = False
         pl_module.log_dict(trainer.datamodule.metrics, batch_size=1)  # type: ignore[attr-defined]
         self._frames = int(pl_module.frames)  # type: ignore[arg-type]
         over = self.signal is not None or (self.progress or 0.0) >= 1.0

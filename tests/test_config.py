@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import torch
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
@@ -91,6 +92,8 @@ WRONG = [
     ("environment.goals.angle=[2, 1]", "goals.angle must satisfy"),
     ("environment.actions.smoothing=1", "actions.smoothing must lie in [0, 1)"),
     ("collection.kind=threads", "collection.kind is 'threads'; choose from multiprocess, inprocess"),
+    ("collection.device=gpu", "collection.device is 'gpu'; choose from cpu, learner"),
+    ("network.backend=cudnn", "network.backend is 'cudnn'; choose from auto, pad, scan, triton"),
     ("collection.workers=0", "collection.workers is 0; it must be at least 1"),
     ("collection.steps=17", "collection.steps is 17; it must be a multiple of ppo.chunk=8"),
     ("ppo.minibatches=99", "ppo.minibatches is 99; a rollout of collection.workers=1 x num_envs=4"),
@@ -116,6 +119,16 @@ def test_wrong_values_are_refused_before_any_worker_starts(
     with pytest.raises(ConfigurationError) as caught:
         train(compose(tmp_path / "run", ["experiment=smoke", override]))
     assert message in str(caught.value)
+
+
+def test_only_collection_in_process_can_be_where_the_learner_is(tmp_path: Path) -> None:
+    words = ["experiment=smoke", "collection.device=learner"]
+    settings = check(compose(tmp_path, words))
+    assert collection_plan(settings, 0, torch.device("cuda", 1)).device == "cuda:1"
+    assert collection_plan(check(compose(tmp_path, words[:1])), 0, torch.device("cuda", 1)).device == "cpu"
+    message = "collection.device is 'learner', which collection.kind=multiprocess cannot do"
+    with pytest.raises(ConfigurationError, match=message):
+        check(compose(tmp_path, [*words, "collection=multiprocess"]))
 
 
 @pytest.mark.parametrize(

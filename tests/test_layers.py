@@ -21,6 +21,7 @@ LAYERS = (
     "checkpoint",
     "evaluation",
     "configuration",
+    "resources",
     "metrics",
     "curves",
     "restoring",

@@ -28,10 +28,11 @@ class Board:
     Args:
         policy: the acting networks; their present parameters and buffers are posted as version 0.
         context: the ``multiprocessing`` context of the workers, or None when they live in this process.
+        device: where the posted weights are kept; other processes can read them on the CPU only.
     """
 
-    def __init__(self, policy: nn.Module, context: Any = None) -> None:
-        self._weights = _weights(policy).to("cpu").clone()
+    def __init__(self, policy: nn.Module, context: Any = None, device: str = "cpu") -> None:
+        self._weights = _weights(policy).to(device).clone()
         self._values = torch.full((len(KNOBS),), math.nan, dtype=torch.float64)
         self._version = torch.zeros((), dtype=torch.int64)
         self._lock: AbstractContextManager[Any] = nullcontext()

@@ -41,6 +41,8 @@ class CollectionPlan:
         chunk: steps between two recurrent states that are kept.
         seed: of the sampled actions; worker i samples from ``seed + i``.
         threads: of torch in a worker.
+        device: where the policy acts and rollouts are kept. With another than the CPU, collection in
+            this process only: then neither weights nor rollouts ever leave it.
     """
 
     make_env: Callable[[int], EnvBase]
@@ -50,6 +52,7 @@ class CollectionPlan:
     chunk: int
     seed: int
     threads: int = 1
+    device: str = "cpu"
 
 
 class RolloutSource(ABC):
@@ -59,13 +62,16 @@ class RolloutSource(ABC):
     """Whether :meth:`snapshots` holds all that decides the next rollouts."""
 
     def __init__(self, plan: CollectionPlan, policy: TensorDictModuleBase, context: Any) -> None:
+        if context is not None and torch.device(plan.device).type != "cpu":
+            raise ValueError(f"workers in processes of their own collect on the CPU, not on {plan.device}")
         self.plan = plan
-        self.board = Board(policy, context)
+        self.board = Board(policy, context, plan.device)
         self._options: dict[str, Any] = {
             "board": self.board,
             "seed": plan.seed,
             "steps": plan.steps,
             "chunk": plan.chunk,
+            "device": plan.device,
         }
 
     @abstractmethod

@@ -16,15 +16,16 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from dactyl_tl.collection.collectors import SOURCES, CollectionPlan, RolloutSource, pack, unpack
 from dactyl_tl.collection.statistics import EpisodeStatistics
-from dactyl_tl.collection.worker import SIMULATION, STATES, STEPS, VERSION
+from dactyl_tl.collection.worker import SIMULATION, STEPS, VERSION
 from dactyl_tl.errors import CollectionError, ConfigurationError
 
 
 class RolloutDataModule(LightningDataModule):
-    """Collects with the learner's present weights and yields TensorDicts [N_total, T].
+    """Collects with the learner's present weights and yields TensorDicts [N_total, chunks].
 
-    Rollouts have the environment's and the policy's entries at every step, the number of the
-    simulation, and the recurrent states where a chunk starts (zero elsewhere).
+    Their entries are those of :mod:`~dactyl_tl.collection.worker`: the environment's and the policy's
+    at every step, the recurrent states where a chunk starts and nowhere else, and for each chunk the
+    number of its simulation. They stay on the plan's device.
 
     Args:
         plan: environments, networks and sizes.
@@ -73,22 +74,18 @@ class RolloutDataModule(LightningDataModule):
         return DataLoader(_Rollouts(self), batch_size=None, collate_fn=_same, generator=torch.Generator())
 
     def collect(self) -> TensorDictBase:
-        """Post the learner's weights and collect a rollout [N_total, T] with them."""
+        """Post the learner's weights and collect a rollout [N_total, chunks] with them."""
         if self._pending_generator is not None:
             torch.set_rng_state(self._pending_generator)
             self._pending_generator = None
         self.source.board.post(self._policy)
         with self._noticing_loss():
             collected = self.source.collect()
-        rollout = as_rollout(collected)
-        self.frames += rollout.numel() * _world_size()
+        self.frames += collected[STEPS].numel() * _world_size()
         age = self.source.board.version - collected[VERSION].double()
-        self.metrics = {
-            **self.statistics.update(rollout),
-            "collection/weights_age": float(age.mean()),
-            "collection/weights_age_max": float(age.max()),
-        }
-        return rollout
+        ages = {"collection/weights_age": age.mean(), "collection/weights_age_max": age.max()}
+        self.metrics = self.statistics.update(as_rollout(collected), ages)
+        return collected
 
     def close(self) -> None:
         """End the workers, if any were started."""
@@ -165,17 +162,12 @@ class _Rollouts(IterableDataset[TensorDictBase]):
 
 
 def as_rollout(collected: TensorDictBase) -> TensorDictBase:
-    """[N, chunks] of chunks of T steps to [N, chunks * T] steps.
+    """[N, chunks] of chunks of T steps to [N, chunks * T] steps with the number of the simulation.
 
-    A recurrent state stands at the first step of its chunk, with zeros after it.
+    A view but for that number, without the recurrent states, which belong to chunks.
     """
     rollout = collected[STEPS].flatten(1, 2)
-    n, chunks, steps = collected[STEPS].shape
-    rollout[SIMULATION] = collected[SIMULATION].repeat_interleave(steps, 1)
-    for key, states in collected[STATES].items(True, True):
-        spread = states.new_zeros(n, chunks, steps, *states.shape[2:])
-        spread[:, :, 0] = states
-        rollout.set(key, spread.flatten(1, 2))
+    rollout[SIMULATION] = collected[SIMULATION].repeat_interleave(collected[STEPS].shape[2], 1)
     return rollout
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from tensordict import TensorDictBase
+from torch import Tensor
 
 from dactyl_tl.contract import CONTROL_PERIOD, REWARD_TERMS
 
@@ -22,30 +23,41 @@ class EpisodeStatistics:
     """
 
     def __init__(self, window: int = 200) -> None:
+        self._window = window
         self._episodes: deque[tuple[float, ...]] = deque(maxlen=window)
         self.finished = 0
         self.diverged = 0
 
-    def update(self, rollout: TensorDictBase) -> dict[str, float]:
+    def update(self, rollout: TensorDictBase, also: Mapping[str, Tensor] | None = None) -> dict[str, float]:
         """Take in a rollout [N, T] and return the metrics to log.
 
         An episode's successes are the goals it achieved, "consecutive" because a drop or a time-out
         ends it. Simulations that diverged are counted, not averaged.
+
+        Args:
+            rollout: [N, T], on any device, which is read once.
+            also: further scalars to read along and return, on the same device.
         """
         after = rollout["next"]
-        done = after["done"].squeeze(-1)
-        diverged = after["diverged"].squeeze(-1)
-        self.diverged += int(diverged.sum())
-        ended = done & ~diverged
-        columns = (
-            after["successes"].squeeze(-1)[ended].double(),
-            after["dropped"].squeeze(-1)[ended].double(),
-            (after["truncated"].squeeze(-1) & ~after["dropped"].squeeze(-1))[ended].double(),
-            after["elapsed"].squeeze(-1)[ended].double(),
-        )
-        self._episodes.extend(tuple(row) for row in torch.stack(columns, -1).tolist())
-        self.finished += int(ended.sum())
-        return {**self.means(), **step_statistics(rollout), "episode/diverged": float(self.diverged)}
+        done, diverged = after["done"].flatten(), after["diverged"].flatten()
+        dropped, truncated = after["dropped"].flatten(), after["truncated"].flatten()
+        columns = (after["successes"].flatten(), dropped, truncated & ~dropped, after["elapsed"].flatten())
+        number, last = _last(done & ~diverged, self._window)
+        means = step_means(rollout) | dict(also or {})
+        scalars = torch.stack([each.double() for each in (number, diverged.sum(), *means.values())])
+        episodes = torch.stack([column[last].double() for column in columns], -1)
+        read = torch.cat([scalars, episodes.flatten()]).cpu()
+
+        (finished, diverging, *values), table = read[: len(scalars)].tolist(), read[len(scalars) :]
+        rows = table.reshape(-1, len(columns))[self._window - min(int(finished), self._window) :]
+        self._episodes.extend(tuple(row) for row in rows.tolist())
+        self.finished += int(finished)
+        self.diverged += int(diverging)
+        return {
+            **self.means(),
+            **dict(zip(means, values, strict=True)),
+            "episode/diverged": float(self.diverged),
+        }
 
     def means(self) -> dict[str, float]:
         """Mean over the window; nothing before the first episode has ended."""
@@ -71,11 +83,28 @@ class EpisodeStatistics:
 
 def step_statistics(rollout: TensorDictBase) -> dict[str, float]:
     """Means over all steps of a rollout: reward, its terms, distance to the goal in rad."""
+    return {name: float(value) for name, value in step_means(rollout).items()}
+
+
+def step_means(rollout: TensorDictBase) -> dict[str, Tensor]:
+    """:func:`step_statistics` still on the rollout's device."""
     after = rollout["next"]
-    terms = {f"reward/{term}": float(after["reward_terms", term].mean()) for term in REWARD_TERMS}
     return {
-        "reward/total": float(after["reward"].mean()),
-        **terms,
-        "rollout/goal_distance": float(after["goal_distance"].mean()),
-        "rollout/successes_per_second": float(after["achieved"].double().mean() / CONTROL_PERIOD),
+        "reward/total": after["reward"].mean(),
+        **{f"reward/{term}": after["reward_terms", term].mean() for term in REWARD_TERMS},
+        "rollout/goal_distance": after["goal_distance"].mean(),
+        "rollout/successes_per_second": after["achieved"].double().mean() / CONTROL_PERIOD,
     }
+
+
+def _last(marks: Tensor, number: int) -> tuple[Tensor, Tensor]:
+    """How many of bool ``marks`` [M] are set, and where the last ``number`` are, int64 [number] in order.
+
+    Where fewer are set, the first places mean nothing. Of fixed size, so that nobody has to wait.
+    """
+    count = marks.sum()
+    # 0 for the last that is set; everything else goes to one more place, which is dropped.
+    later = count - marks.cumsum(0)
+    place = torch.where(marks & (later < number), number - 1 - later, number)
+    index = torch.arange(len(marks), device=marks.device)
+    return count, index.new_zeros(number + 1).scatter_(0, place, index)[:number]

@@ -1,7 +1,7 @@
 """TorchRL's collector with what one batch of simulations needs to be stopped, moved and continued.
 
 A worker takes weights from the board between rollouts, keeps recurrent states only where a chunk
-starts, samples actions from a generator state of its own, and can hand out and take back
+starts, samples actions from generator states of its own, and can hand out and take back
 everything that decides its future.
 """
 
@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModuleBase
+from torch import Tensor
 from torchrl.collectors import Collector
 from torchrl.envs import Compose, EnvBase, InitTracker, TransformedEnv
 from torchrl.modules.utils import get_primers_from_module
@@ -61,6 +62,7 @@ class RolloutCollector(Collector):
         steps: of a rollout, a multiple of ``chunk``.
         chunk: steps between two recurrent states that are kept.
         worker_idx: number of this worker.
+        device: where the policy acts and rollouts are kept; "cpu" or a CUDA device.
     """
 
     def __init__(
@@ -73,17 +75,25 @@ class RolloutCollector(Collector):
         steps: int,
         chunk: int,
         worker_idx: int = 0,
+        device: str = "cpu",
         **options: Any,
     ) -> None:
         self._board, self._chunks, self._chunk = board, steps // chunk, chunk
+        self._device = torch.device(device)
         self._output: TensorDictBase | None = None
         self.weights_version = -1
-        self._generator_state = torch.Generator().manual_seed(seed + worker_idx).get_state()
-        with self._own_generator():
-            policy = policy_factory()
+        self._generators = [
+            torch.Generator(each).manual_seed(seed + worker_idx).get_state()
+            for each in generator_devices(self._device)
+        ]
+        with self._own_generators():
+            policy = policy_factory().to(self._device)
             env = recurrent_environment(create_env_fn(worker_idx), policy)
             options["frames_per_batch"] = env.batch_size.numel() * chunk
             options["auto_register_policy_transforms"] = False  # just done, explicitly
+            if self._device.type != "cpu":
+                # The simulations may stay where they are; TorchRL moves what differs.
+                options |= {"policy_device": self._device, "storing_device": self._device}
             super().__init__(env, policy_factory=lambda: policy, worker_idx=worker_idx, **options)
         self._states = recurrent_keys(policy)
         # Not stored: states after the first step of a chunk, and what only acting needs of the next step.
@@ -97,15 +107,15 @@ class RolloutCollector(Collector):
         self._applied: dict[str, float] = {}
 
     @contextmanager
-    def _own_generator(self) -> Iterator[None]:
-        """Let torch's global generator be this worker's, and give it back as it was."""
-        before = torch.get_rng_state()
-        torch.set_rng_state(self._generator_state)
+    def _own_generators(self) -> Iterator[None]:
+        """Let torch's global generators be this worker's, and give them back as they were."""
+        before = generator_states(self._device)
+        set_generator_states(self._device, self._generators)
         try:
             yield
         finally:
-            self._generator_state = torch.get_rng_state()
-            torch.set_rng_state(before)
+            self._generators = generator_states(self._device)
+            set_generator_states(self._device, before)
 
     def rollout(self) -> TensorDictBase:
         """Take weights and knobs from the board, then step ``chunks`` chunks."""
@@ -114,7 +124,7 @@ class RolloutCollector(Collector):
             if self._applied.get(name) != value:
                 setattr(self.env.base_env, name, value)
                 self._applied[name] = value
-        with self._own_generator():
+        with self._own_generators():
             for index in range(self._chunks):
                 self._keep(index, super().rollout())
         assert self._output is not None
@@ -127,12 +137,12 @@ class RolloutCollector(Collector):
         traj_ids = chunk["collector", "traj_ids"][:, 0]
         if self._output is None:
             n, chunks = chunk.shape[0], self._chunks
-            simulations = self.worker_idx * n + torch.arange(n)
+            simulations = self.worker_idx * n + torch.arange(n, device=self._device)
             self._output = TensorDict(
                 {
                     STEPS: steps.unsqueeze(1).expand(n, chunks, chunk.shape[1]).clone(),
                     STATES: states.unsqueeze(1).expand(n, chunks).clone(),
-                    VERSION: torch.zeros(n, chunks, dtype=torch.int64),
+                    VERSION: torch.zeros(n, chunks, dtype=torch.int64, device=self._device),
                     SIMULATION: simulations.unsqueeze(1).expand(n, chunks).clone(),
                     ("collector", "traj_ids"): traj_ids.unsqueeze(1).expand(n, chunks).clone(),
                 },
@@ -150,8 +160,10 @@ class RolloutCollector(Collector):
         state = {
             "environment": dict(self.env.base_env.state_dict()),
             "carrier": self._carrier.exclude("collector").clone().to_dict(),  # without trajectory numbers
-            "generator": self._generator_state,
+            "generator": self._generators[0],
         }
+        if len(self._generators) > 1:
+            state["device_generator"] = self._generators[1]
         torch.save(state, buffer)
         return buffer.getvalue()
 
@@ -160,7 +172,29 @@ class RolloutCollector(Collector):
         state = torch.load(io.BytesIO(snapshot), weights_only=True)
         self.env.base_env.load_state_dict(state["environment"])
         self._carrier.update(TensorDict.from_dict(state["carrier"], batch_size=self._carrier.batch_size))
-        self._generator_state = state["generator"]
+        self._generators[0] = state["generator"]
+        # Absent where the run was collected on the CPU so far: actions then go on from the seed.
+        if len(self._generators) > 1 and "device_generator" in state:
+            self._generators[1] = state["device_generator"]
+
+
+def generator_devices(device: torch.device) -> list[torch.device]:
+    """Whose global generators acting on ``device`` draws from: the CPU's and, if it is another, its own."""
+    cpu = torch.device("cpu")
+    return [cpu] if device.type == "cpu" else [cpu, device]
+
+
+def generator_states(device: torch.device) -> list[Tensor]:
+    """States of :func:`generator_devices`' generators, uint8 in the host's memory."""
+    devices = generator_devices(device)
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state(each) for each in devices[1:])]
+
+
+def set_generator_states(device: torch.device, states: list[Tensor]) -> None:
+    """Inverse of :func:`generator_states`."""
+    torch.set_rng_state(states[0])
+    for each, state in zip(generator_devices(device)[1:], states[1:], strict=True):
+        torch.cuda.set_rng_state(state, each)
 
 
 def follow_parent() -> None:

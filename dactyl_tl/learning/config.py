@@ -34,6 +34,8 @@ class PPOConfig:
             transitions, 25.6k each: two passes of thirty.
         max_gradient_norm: limit of the gradient norm of each network by itself.
         seed: of the order of the minibatches.
+        compile: let ``torch.compile`` translate the loss and its gradients, on a GPU into CUDA graphs;
+            takes a minute at the start.
 
     Raises:
         ValueError: a value is outside its limits or a choice is unknown.
@@ -56,6 +58,7 @@ class PPOConfig:
     minibatches: int = 30
     max_gradient_norm: float = 1.0
     seed: int = 0
+    compile: bool = False
 
     def __post_init__(self) -> None:
         for name in ("gamma", "gae_lambda"):

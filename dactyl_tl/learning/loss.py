@@ -14,10 +14,11 @@ from dactyl_tl.models import Actor, Critic
 class PPOLoss(ClipPPOLoss):
     """``ClipPPOLoss`` as App. D.1 has it: advantages per minibatch, normalised value targets.
 
-    Differs from its parent in three places. The value loss is taken between standardised values;
+    Differs from its parent in four places. The value loss is taken between standardised values;
     the divergence it reports is Schulman's estimator ``ratio - 1 - log ratio``, which is never negative and
-    varies less; and the entropy bonus can stop at a target. Takes chunks ``[B, T]``, through which
-    gradients flow: TorchRL runs the networks of a loss in recurrent mode.
+    varies less; the entropy bonus can stop at a target; and the entropy is the distribution's own,
+    without a look at each minibatch whether it is finite, for which a GPU would stop. Takes chunks
+    ``[B, T]``, through which gradients flow: TorchRL runs the networks of a loss in recurrent mode.
 
     Args:
         actor: the policy.
@@ -53,6 +54,9 @@ class PPOLoss(ClipPPOLoss):
         log_ratio, policy, _, correction = super()._log_weight(tensordict, adv_shape)
         detached = log_ratio.detach()
         return log_ratio, policy, detached.expm1() - detached, correction
+
+    def _get_entropy(self, dist: Distribution, adv_shape: torch.Size) -> Tensor:
+        return dist.entropy().unsqueeze(-1)
 
     def _weighted_loss_entropy(self, entropy: Tensor) -> Tensor:
         bonus = super()._weighted_loss_entropy(entropy)

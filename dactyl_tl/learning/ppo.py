@@ -12,15 +12,22 @@ from torch import Tensor
 from torchrl.objectives.value import GAE
 
 from dactyl_tl.contract import POLICY, PRIVILEGED, policy_keys, privileged_keys
+from dactyl_tl.learning.compiled import Losses, check_compilable, compiled, roomy
 from dactyl_tl.learning.config import PPOConfig
 from dactyl_tl.learning.loss import PPOLoss
 from dactyl_tl.learning.ranks import mean_of_ranks, of_all_ranks, rank, world_size
-from dactyl_tl.learning.rollout import evaluate, shuffled, split_chunks, with_states, zero_states
-from dactyl_tl.models import IS_INIT, Actor, Critic
+from dactyl_tl.learning.rollout import (
+    SIMULATION,
+    Minibatch,
+    evaluate,
+    minibatches,
+    shuffled,
+    unpacked,
+    with_states,
+    zero_states,
+)
+from dactyl_tl.models import IS_INIT, Actor, Critic, inner_starts
 from dactyl_tl.models.description import CHECKPOINT_ENTRY, describe
-
-SIMULATION = "simulation"
-"""Optional key, int64 ``[N, T]``: which simulation a row of the rollout comes from."""
 
 LEARNED = (POLICY, PRIVILEGED, "action", "action_log_prob", IS_INIT, "advantage", "value_target")
 """What the loss reads of a frame, besides recurrent states."""
@@ -64,6 +71,9 @@ class PPOModule(LightningModule):
         self.register_buffer("frames", torch.zeros((), dtype=torch.int64))
         self.register_buffer("rollouts", torch.zeros((), dtype=torch.int64))
         self._critic_states: TensorDictBase | None = None
+        self._compiled: Losses | None = None
+        if config.compile:
+            check_compilable(actor.config)
 
     @property
     def actor(self) -> Actor:
@@ -87,46 +97,45 @@ class PPOModule(LightningModule):
         The rollout holds ``("policy", ...)``, ``("privileged", ...)``, ``action``,
         ``action_log_prob``, ``is_init``, the policy's recurrent state if it has one (only chunk
         starts are read) and, under ``"next"``, ``("privileged", ...)``, ``reward``, ``done`` and
-        ``terminated``; optionally :data:`SIMULATION`, needed where rows differ from rollout to
-        rollout, as with asynchronous collection.
+        ``terminated``; optionally int64 ``simulation``, which simulation a row comes from, needed
+        where rows differ from rollout to rollout, as with asynchronous collection. Or it is one as
+        collected, with states for each chunk only: see :func:`~dactyl_tl.learning.rollout.unpacked`.
 
         Raises:
             ValueError: the rollout has the wrong shape, or fewer chunks than there are minibatches.
         """
-        rollout = self._checked(rollout)
-        metrics = self._set_schedules()
-        chunks, starts, returns = self._prepare(rollout)
-        metrics |= returns
-        metrics |= self._update(chunks, starts)
+        rollout, starts = self._checked(rollout)
+        scheduled = self._set_schedules()
+        chunks, starts, returns = self._prepare(rollout, starts)
+        updates = self._update(chunks, starts, self._epochs(chunks))
         self._take_in_observations(rollout)
         self.frames += rollout.numel() * world_size()
         self.rollouts += 1
-        self._log(metrics)
+        self._log(returns | updates, scheduled)
 
-    def _checked(self, rollout: TensorDictBase) -> TensorDictBase:
-        if rollout.ndim != 2:
-            raise ValueError(f"a rollout has shape [simulations, steps], not {list(rollout.shape)}")
-        steps, chunk = rollout.shape[1], self.config.chunk
-        if steps % chunk:
-            raise ValueError(f"a rollout of {steps} steps cannot be cut into chunks of ppo.chunk={chunk}")
-        num_chunks = rollout.numel() // chunk
+    def _checked(self, rollout: TensorDictBase) -> tuple[TensorDictBase, TensorDictBase]:
+        """What is read of the steps ``[N, T]``, and the policy's states before each chunk."""
+        rollout, starts = unpacked(rollout, self.actor.state_keys, self.config.chunk)
+        num_chunks = rollout.numel() // self.config.chunk
         if num_chunks < self.config.minibatches:
             raise ValueError(
                 f"a rollout of {num_chunks} chunks cannot make ppo.minibatches={self.config.minibatches}"
             )
         next_keys = [*privileged_keys(), "reward", "done", "terminated"]
-        return rollout.select(
+        read = rollout.select(
             *policy_keys(),
             *privileged_keys(),
             "action",
             "action_log_prob",
             IS_INIT,
-            *self.actor.state_keys,
             *([] if rollout.get(SIMULATION, None) is None else [SIMULATION]),
             *(unravel_key(("next", key)) for key in next_keys),
         )
+        return read, starts
 
-    def _prepare(self, rollout: TensorDictBase) -> tuple[TensorDictBase, TensorDictBase, dict[str, Tensor]]:
+    def _prepare(
+        self, rollout: TensorDictBase, starts: TensorDictBase
+    ) -> tuple[TensorDictBase, TensorDictBase, dict[str, Tensor]]:
         """Chunks ``[B, chunk]``, the states ``[B]`` they start from, and statistics of the returns."""
         chunk = self.config.chunk
         carried, simulations = self._carried_states(rollout)
@@ -147,9 +156,8 @@ class PPOModule(LightningModule):
         }
         self.critic.value_normalizer.update(target)
 
-        states = self.actor.state_keys
-        chunks, starts = split_chunks(rollout.select(*LEARNED, *states), states, chunk)
-        return chunks, starts.update(valuation.chunk_states.flatten(0, 1)), metrics
+        chunks = rollout.select(*LEARNED).reshape(-1, chunk)
+        return chunks, starts.copy().update(valuation.chunk_states.flatten(0, 1)), metrics
 
     def _carried_states(self, rollout: TensorDictBase) -> tuple[TensorDictBase, Tensor]:
         """The value network's states of all simulations so far, and the rollout's rows ``[N]`` in them."""
@@ -168,23 +176,37 @@ class PPOModule(LightningModule):
         self._critic_states = carried = carried.to(self.device)
         return carried, rows
 
-    def _update(self, chunks: TensorDictBase, starts: TensorDictBase) -> dict[str, Tensor]:
-        """All passes over the rollout; the mean of each minibatch's metrics, the divergence of the last."""
-        optimizer = self._optimizer()
+    def _epochs(self, chunks: TensorDictBase) -> list[list[Minibatch]]:
+        """The minibatches of every pass over the rollout."""
+        done = int(self.rollouts)
+        orders = [
+            shuffled(self.config.seed, rank(), done, epoch, len(chunks))
+            for epoch in range(self.config.epochs)
+        ]
+        room = roomy if self.config.compile else int
+        return minibatches(orders, self.config.minibatches, chunks[IS_INIT], room)
+
+    def _update(
+        self, chunks: TensorDictBase, starts: TensorDictBase, epochs: list[list[Minibatch]]
+    ) -> dict[str, Tensor]:
+        """All passes over the rollout; the mean of each minibatch's metrics, the divergence of the last.
+
+        Nothing in it waits for the device, unless the divergence sets the learning rate.
+        """
+        optimizer, losses_of = self._optimizer(), self._losses_of()
         history: list[dict[str, Tensor]] = []
-        for epoch in range(self.config.epochs):
+        for epoch in epochs:
             earlier = len(history)
-            order = shuffled(self.config.seed, rank(), int(self.rollouts), epoch, len(chunks))
-            for index in order.to(self.device).tensor_split(self.config.minibatches):
-                minibatch = with_states(chunks[index], starts[index])
-                losses = self.loss(minibatch)  # in recurrent mode, as TorchRL's losses always run
+            for each in epoch:
+                minibatch = with_states(chunks[each.chunks], starts[each.chunks])
+                with inner_starts(each.inner_starts):
+                    losses = losses_of(minibatch)
                 optimizer.zero_grad()
-                loss = losses["loss_objective"] + losses["loss_entropy"] + losses["loss_critic"]
-                self.manual_backward(loss)
+                self.manual_backward(losses.pop("loss"))
                 norms = self._clip_gradients()
                 optimizer.step()
-                history.append(_metrics(losses) | norms)
-            kl = mean_of_ranks(torch.stack([each["policy/kl"] for each in history[earlier:]]).mean())
+                history.append(losses | norms)
+            kl = mean_of_ranks(torch.stack([one["policy/kl"] for one in history[earlier:]]).mean())
             self._adapt_learning_rate(kl)
         means = {name: torch.stack([each[name] for each in history]).mean() for name in history[0]}
         first = history[0]
@@ -194,6 +216,26 @@ class PPOModule(LightningModule):
             "policy/first_ratio": first["policy/ratio_max"],
             "policy/first_kl": first["policy/kl"],
         }
+
+    def _losses(self, minibatch: TensorDictBase) -> dict[str, Tensor]:
+        """The loss of chunks ``[B, T]`` as ``"loss"``, and what is logged of it."""
+        losses = self.loss(minibatch)  # in recurrent mode, as TorchRL's losses always run
+        return {
+            "loss": losses["loss_objective"] + losses["loss_entropy"] + losses["loss_critic"],
+            "policy/loss": losses["loss_objective"].detach(),
+            "policy/entropy": losses["entropy"],
+            "policy/kl": losses["kl_approx"],
+            "policy/clip_fraction": losses["clip_fraction"],
+            "policy/ratio_max": losses["max_ratio"],
+            "value/loss": losses["loss_critic"].detach(),
+        }
+
+    def _losses_of(self) -> Losses:
+        if not self.config.compile:
+            return self._losses
+        if self._compiled is None:
+            self._compiled = compiled(self._losses, self.device)
+        return self._compiled
 
     def _clip_gradients(self) -> dict[str, Tensor]:
         limit = self.config.max_gradient_norm
@@ -211,7 +253,7 @@ class PPOModule(LightningModule):
         assert isinstance(optimizer, LightningOptimizer)  # configure_optimizers returns one
         return optimizer
 
-    def _set_schedules(self) -> dict[str, Tensor]:
+    def _set_schedules(self) -> dict[str, float]:
         """Put the scheduled values in force for this rollout and name them for the log."""
         frames = int(self.frames)
         entropy_coefficient = self.config.entropy_coefficient_at(frames)
@@ -220,10 +262,7 @@ class PPOModule(LightningModule):
         learning_rate = 0.0
         for group in self._optimizer().optimizer.param_groups:
             group["lr"] = learning_rate = self.config.learning_rate_at(frames, group["lr"])
-        return {
-            "learning_rate": torch.tensor(learning_rate),
-            "entropy_coefficient": torch.tensor(entropy_coefficient),
-        }
+        return {"learning_rate": learning_rate, "entropy_coefficient": entropy_coefficient}
 
     def _adapt_learning_rate(self, kl: Tensor) -> None:
         if self.config.learning_rate_schedule != "kl":
@@ -231,11 +270,15 @@ class PPOModule(LightningModule):
         for group in self._optimizer().optimizer.param_groups:
             group["lr"] = self.config.learning_rate_after(float(kl), group["lr"])
 
-    def _log(self, metrics: dict[str, Tensor]) -> None:
+    def _log(self, metrics: dict[str, Tensor], scheduled: dict[str, float]) -> None:
         # Lightning takes a metric called "step" for the x axis of its loggers.
-        frames = self.frames.double()
-        metrics |= {"frames": frames, "step": frames}
-        self.log_dict(metrics, on_step=True, on_epoch=False, batch_size=1)
+        metrics = metrics | {"frames": self.frames, "step": self.frames}
+        # Read from the device all at once, not one by one in the loggers.
+        read = torch.stack([value.detach().double() for value in metrics.values()]).cpu()
+        values = dict(zip(metrics, read, strict=True)) | {
+            name: torch.tensor(value) for name, value in scheduled.items()
+        }
+        self.log_dict(values, on_step=True, on_epoch=False, batch_size=1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what describes the policy, and the carried states of every rank ``[ranks, simulations]``."""
@@ -254,14 +297,3 @@ class PPOModule(LightningModule):
         mine = {key: value[rank()] for key, value in saved.items()}
         size = next(iter(mine.values())).shape[:1] if mine else []
         self._critic_states = TensorDict(mine, batch_size=size) if mine else None
-
-
-def _metrics(losses: TensorDictBase) -> dict[str, Tensor]:
-    return {
-        "policy/loss": losses["loss_objective"].detach(),
-        "policy/entropy": losses["entropy"],
-        "policy/kl": losses["kl_approx"],
-        "policy/clip_fraction": losses["clip_fraction"],
-        "policy/ratio_max": losses["max_ratio"],
-        "value/loss": losses["loss_critic"].detach(),
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,10 @@ from torchrl.modules import set_recurrent_mode
 
 from dactyl_tl.contract import PRIVILEGED
 from dactyl_tl.models import IS_INIT, Critic
+
+STEPS, STATES, SIMULATION = "steps", "states", "simulation"
+"""Entries of a collected rollout ``[N, chunks]``: its steps ``[N, chunks, T]``, the policy's recurrent
+states before each chunk ``[N, chunks]``, and which simulation a row comes from, int64."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,16 @@ def evaluate(critic: Critic, rollout: TensorDictBase, state: TensorDictBase, chu
     ends = rollout["next", "done"].squeeze(-1).clone()
     ends[:, -1] = True
     bootstrap = ends & ~rollout["next", "terminated"].squeeze(-1)
-    last = rollout["next"].select(PRIVILEGED).transpose(0, 1)[bootstrap.t()]
+    # All that the host has to know of the ends, asked for once: where they are, all of one step
+    # before all of the next, and how many there are of each step.
+    step, row = bootstrap.t().nonzero(as_tuple=True)
+    kept = row.split(bootstrap.sum(0).tolist())
+    last = rollout["next"].select(PRIVILEGED)[row, step]
 
     if critic.state_keys:
-        value, starts, state, reached = _unroll(critic, rollout, state, bootstrap, chunk)
+        value, starts, state, reached = _unroll(critic, rollout, state, kept, chunk)
         last.update(reached)
-        last[IS_INIT] = torch.zeros_like(bootstrap[bootstrap]).unsqueeze(-1)
+        last[IS_INIT] = torch.zeros_like(row, dtype=torch.bool).unsqueeze(-1)
     else:
         value = critic(rollout.select(PRIVILEGED))["state_value"]
         starts = state.unsqueeze(1).expand(len(state), rollout.shape[1] // chunk)
@@ -65,13 +73,13 @@ def evaluate(critic: Critic, rollout: TensorDictBase, state: TensorDictBase, chu
     next_value = torch.zeros_like(value)
     next_value[:, :-1] = value[:, 1:].masked_fill(ends[:, :-1, None], 0.0)
     with set_recurrent_mode(False):
-        next_value.transpose(0, 1)[bootstrap.t()] = critic(last)["state_value"]
+        next_value[row, step] = critic(last)["state_value"]
     # Under autocast the states have half the precision; they are kept in the parameters' own.
     return Valuation(value, next_value, starts.float(), state.float())
 
 
 def _unroll(
-    critic: Critic, rollout: TensorDictBase, state: TensorDictBase, keep: Tensor, chunk: int
+    critic: Critic, rollout: TensorDictBase, state: TensorDictBase, keep: Sequence[Tensor], chunk: int
 ) -> tuple[Tensor, TensorDictBase, TensorDictBase, TensorDictBase]:
     """Step the value network through a rollout ``[N, T]``.
 
@@ -79,23 +87,53 @@ def _unroll(
 
     Returns:
         values ``[N, T, 1]``; states before the chunks ``[N, T / chunk]``; the last state ``[N]``; and
-        the states after the steps marked in ``keep``, all of one step before all of the next.
+        the states of the rows that ``keep`` names for each step, after that step.
     """
     encoder, memory, head = critic.module.encoder, critic.module.memory, critic.module.head
     values, starts, kept = [], [], []
+    rows = iter(keep)
     with set_recurrent_mode(False):
-        for frames, kept_steps in zip(
-            rollout.select(PRIVILEGED, IS_INIT).split(chunk, 1), keep.split(chunk, 1), strict=True
-        ):
+        for frames in rollout.select(PRIVILEGED, IS_INIT).split(chunk, 1):
             starts.append(state)
             features = []
-            for step, kept_rows in zip(encoder(frames).unbind(1), kept_steps.unbind(1), strict=True):
+            for step in encoder(frames).unbind(1):
                 after = memory(step.update(state))
                 state = after["next"].select(*critic.state_keys)
                 features.append(after.select(*head.in_keys))
-                kept.append(state[kept_rows])
+                kept.append(state[next(rows)])
             values.append(head(torch.stack(features, 1))["state_value"])
     return torch.cat(values, 1), torch.stack(starts, 1), state, torch.cat(kept)
+
+
+def unpacked(
+    rollout: TensorDictBase, state_keys: Sequence[str], chunk: int
+) -> tuple[TensorDictBase, TensorDictBase]:
+    """A rollout's steps ``[N, T]`` and the policy's states before each chunk ``[N T / chunk]``.
+
+    Args:
+        rollout: as collected, ``[N, chunks]`` with the entries :data:`STEPS`, :data:`STATES` and
+            :data:`SIMULATION`; or plainly ``[N, T]`` with states at every step, of which those where
+            a chunk starts are taken.
+        state_keys: of the policy's states.
+        chunk: length of the chunks.
+
+    Raises:
+        ValueError: it is neither, or its steps cannot be cut into chunks of that length.
+    """
+    if rollout.ndim != 2:
+        raise ValueError(f"a rollout has shape [simulations, steps], not {list(rollout.shape)}")
+    if STEPS not in rollout.keys():
+        if rollout.shape[1] % chunk:
+            raise ValueError(
+                f"a rollout of {rollout.shape[1]} steps cannot be cut into chunks of ppo.chunk={chunk}"
+            )
+        return rollout, split_chunks(rollout.select(*state_keys), state_keys, chunk)[1]
+    if rollout[STEPS].shape[2] != chunk:
+        raise ValueError(f"a rollout in chunks of {rollout[STEPS].shape[2]} is no use to ppo.chunk={chunk}")
+    steps = rollout[STEPS].flatten(1, 2)
+    steps[SIMULATION] = rollout[SIMULATION].repeat_interleave(chunk, 1)
+    states = rollout[STATES].select(*state_keys) if state_keys else TensorDict(batch_size=rollout.shape)
+    return steps, states.flatten(0, 1)
 
 
 def split_chunks(
@@ -132,6 +170,46 @@ def with_states(chunks: TensorDictBase, starts: TensorDictBase) -> TensorDictBas
         padded[:, 0] = start.masked_fill(chunks[IS_INIT][:, 0].unsqueeze(-1), 0.0)
         chunks.set(key, padded)
     return chunks
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """Which chunks an update sees.
+
+    Attributes:
+        chunks: their numbers, int64 ``[B]``, where the chunks are.
+        inner_starts: as many episodes as start inside them, first steps aside, or a few more.
+    """
+
+    chunks: Tensor
+    inner_starts: int
+
+
+def minibatches(
+    orders: Sequence[Tensor], parts: int, is_init: Tensor, room: Callable[[int], int] = int
+) -> list[list[Minibatch]]:
+    """Every epoch's minibatches, with all that the host has to know about them.
+
+    Asks the device once and sends to it once, so that nothing waits between the updates.
+
+    Args:
+        orders: of the chunks, int64 ``[chunks]`` in the host's memory, one for each epoch.
+        parts: minibatches of an epoch.
+        is_init: bool ``[chunks, T, 1]``.
+        room: for how many starts inside a minibatch to provide, of how many there are.
+    """
+    inner = is_init[:, 1:].sum((1, 2)).cpu()
+    on_host = torch.stack(list(orders))
+    if is_init.is_cuda:
+        on_host = on_host.pin_memory()  # or the copy would wait for all work before it
+    on_device = on_host.to(is_init.device, non_blocking=True)
+    return [
+        [
+            Minibatch(there, room(int(inner[here].sum())))
+            for here, there in zip(host.tensor_split(parts), device.tensor_split(parts), strict=True)
+        ]
+        for host, device in zip(on_host, on_device, strict=True)
+    ]
 
 
 def shuffled(seed: int, rank: int, rollout: int, epoch: int, size: int) -> Tensor:

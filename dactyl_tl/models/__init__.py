@@ -13,6 +13,7 @@ from dactyl_tl.models.networks import (
     build_critic,
 )
 from dactyl_tl.models.normalization import ObservationNormalizer, RunningStatistics, ValueNormalizer
+from dactyl_tl.models.recurrence import check_backend, inner_starts
 
 __all__ = [
     "IS_INIT",
@@ -28,4 +29,6 @@ __all__ = [
     "ValueNormalizer",
     "build_actor",
     "build_critic",
+    "check_backend",
+    "inner_starts",
 ]

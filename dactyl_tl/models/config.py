@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 KINDS = ("lstm", "feedforward")
+BACKENDS = ("auto", "pad", "scan", "triton")
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,9 @@ class NetworkConfig:
         policy: ``"lstm"`` or ``"feedforward"``.
         value: ``"lstm"`` or ``"feedforward"``.
         clip: normalised inputs are clipped to plus or minus this many standard deviations (App. D.1).
+        backend: how the learner runs the LSTM over a chunk; the weights are the same. ``"pad"``:
+            ``nn.LSTM``, which on a GPU is cuDNN's; ``"scan"`` and ``"triton"``: TorchRL's;
+            ``"auto"``: ``"pad"``.
 
     Raises:
         ValueError: a size is not positive or a kind is unknown.
@@ -31,12 +35,15 @@ class NetworkConfig:
     policy: str = "lstm"
     value: str = "lstm"
     clip: float = 5.0
+    backend: str = "auto"
 
     def __post_init__(self) -> None:
         for name in ("policy", "value"):
             kind = getattr(self, name)
             if kind not in KINDS:
                 raise ValueError(f"network.{name} is {kind!r}; choose from {', '.join(KINDS)}")
+        if self.backend not in BACKENDS:
+            raise ValueError(f"network.backend is {self.backend!r}; choose from {', '.join(BACKENDS)}")
         for name in ("dense", "lstm"):
             size = getattr(self, name)
             if isinstance(size, bool) or not isinstance(size, int) or size < 1:

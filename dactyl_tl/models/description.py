@@ -27,4 +27,7 @@ def contract_description() -> dict[str, Any]:
 
 def describe(config: NetworkConfig) -> dict[str, Any]:
     """The contract a policy was trained under and the network's sizes, in JSON types."""
-    return {**contract_description(), "network": asdict(config)}
+    network = asdict(config)
+    # A choice of the machine that trains. Whoever acts steps the same weights without it.
+    del network["backend"]
+    return {**contract_description(), "network": network}

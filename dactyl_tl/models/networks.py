@@ -176,7 +176,7 @@ def _torso(
             lstm=_lstm(config.dense, config.lstm),
             in_keys=[hidden, *state_keys, IS_INIT],
             out_keys=[out_key, *(("next", key) for key in state_keys)],
-            recurrent_backend="pad",
+            recurrent_backend="pad" if config.backend == "auto" else config.backend,
         )
     else:
         layer = nn.Sequential(_dense(config.dense, config.lstm), nn.ReLU())

@@ -78,7 +78,7 @@ def test_evaluation_leaves_training_as_it_was(tmp_path: Path) -> None:
         assert 0.0 <= row["evaluation/drop_rate"] <= 1.0
     for one, other in zip(with_trials, without, strict=True):
         for key in other:
-            if not key.startswith("throughput/"):
+            if not key.startswith(("throughput/", "memory/")):
                 assert one[key] == pytest.approx(other[key], abs=0, rel=0, nan_ok=True), key
 
 
@@ -103,6 +103,8 @@ def test_throughput_adds_up(tmp_path: Path) -> None:
     elapsed = time.perf_counter() - began
     for row in rows:
         assert 0.0 < row["throughput/collecting"] + row["throughput/learning"] <= 1.0
+        assert 0.05 < row["memory/peak_host"] < 100.0  # GB
+        assert ("memory/peak_gpu" in row) is torch.cuda.is_available()
     assert sum(64 / row["throughput/frames_per_second"] for row in rows) < elapsed
 
 

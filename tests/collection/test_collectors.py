@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 
@@ -7,13 +8,22 @@ import pytest
 import torch
 
 from dactyl_tl.collection.board import KNOBS, Board
-from dactyl_tl.collection.collectors import pack, unpack
+from dactyl_tl.collection.collectors import SOURCES, pack, unpack
 from dactyl_tl.collection.datamodule import as_rollout
 from dactyl_tl.collection.simulations import make_simulations
-from dactyl_tl.collection.worker import SIMULATION, STEPS, recurrent_environment, recurrent_keys
+from dactyl_tl.collection.worker import (
+    SIMULATION,
+    STATES,
+    STEPS,
+    generator_devices,
+    generator_states,
+    recurrent_environment,
+    recurrent_keys,
+    set_generator_states,
+)
 from dactyl_tl.errors import CollectionError
 from dactyl_tl.models import POLICY_STATE
-from tests.collection.small import ENVS, actor, plan, running
+from tests.collection.small import CHUNK, ENVS, actor, plan, running
 from tests.collection.small import STEPS as LENGTH
 
 
@@ -147,3 +157,40 @@ def test_a_worker_that_ends_before_it_begins_is_a_clear_error() -> None:
 
 def hopeless(num_envs: int, seed: int) -> None:
     raise RuntimeError("no hope\nmore lines")
+
+
+def test_only_the_states_that_chunks_start_from_are_kept() -> None:
+    with running("inprocess", plan(), actor()) as source:
+        collected = source.collect()
+    chunks = LENGTH // CHUNK
+    for key in POLICY_STATE:
+        assert collected[STATES, key].shape == (2 * ENVS, chunks, 1, 8)
+        assert key not in collected[STEPS].keys()
+        assert key not in as_rollout(collected).keys()
+
+
+def test_other_processes_collect_on_the_cpu_only() -> None:
+    with pytest.raises(ValueError, match="collect on the CPU, not on cuda"):
+        SOURCES["multiprocess"](dataclasses.replace(plan(), device="cuda"), actor())
+
+
+def test_generators_of_a_device_are_its_own_and_the_cpus() -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda", 0)
+    assert generator_devices(cpu) == [cpu]
+    assert generator_devices(gpu) == [cpu, gpu]
+    states = generator_states(cpu)
+    torch.rand(3)
+    set_generator_states(cpu, states)
+    assert torch.equal(torch.get_rng_state(), states[0])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_snapshots_continue_exactly_on_a_gpu() -> None:
+    policy, on_gpu = actor().cuda(), dataclasses.replace(plan(), device="cuda")
+    with running("inprocess", on_gpu, policy) as source:
+        assert source.collect().device is None or source.collect().device.type == "cuda"
+        snapshots = source.snapshots()
+        assert "device_generator" in unpack(snapshots[0])
+        expected = source.collect().clone()
+        source.restore(snapshots)
+        assert torch.equal(source.collect()[STEPS, "action"], expected[STEPS, "action"])

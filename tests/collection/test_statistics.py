@@ -4,8 +4,9 @@ import pytest
 import torch
 from tensordict import TensorDict
 
-from dactyl_tl.collection.statistics import EpisodeStatistics, step_statistics
+from dactyl_tl.collection.statistics import EpisodeStatistics, _last, step_means, step_statistics
 from dactyl_tl.contract import REWARD_TERMS
+from tests.synchronising import no_synchronisation
 
 
 def rollout(**columns: list[list[float]]) -> TensorDict:
@@ -66,3 +67,27 @@ def test_steps_by_hand() -> None:
     assert metrics["reward/success"] == 2.5
     assert metrics["rollout/goal_distance"] == 1.0
     assert metrics["rollout/successes_per_second"] == pytest.approx(0.5 / 0.08)
+
+
+def test_a_rollout_is_read_from_its_device_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = rollout(done=[[1, 0, 1], [0, 1, 1]], successes=[[1, 2, 3], [4, 5, 6]])
+    reads = []
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: reads.append(tensor.shape) or tensor.clone())
+    # What follows the copy is the host's own; what comes before it must not wait.
+    statistics = EpisodeStatistics(window=3)
+    metrics = statistics.update(data, {"extra": torch.ones(())})
+    assert len(reads) == 1
+    assert metrics["extra"] == 1.0
+    assert metrics["episode/finished"] == 4
+    assert metrics["episode/successes"] == pytest.approx((3 + 5 + 6) / 3)
+    assert metrics == {**EpisodeStatistics(window=3).update(data), "extra": 1.0}
+
+
+def test_nothing_waits_before_the_reading() -> None:
+    data = rollout(done=[[1, 0, 1], [0, 1, 1]])
+    with no_synchronisation():
+        number, last = _last(data["next", "done"].flatten(), 3)
+        step_means(data)
+    assert number == 4
+    assert last.tolist() == [2, 4, 5]
+    assert _last(torch.tensor([False, True]), 3)[1].tolist()[2:] == [1]

@@ -1,5 +1,7 @@
 """It learns: a cue shown once is recalled eight steps later by the LSTM, and by nothing without memory."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -8,7 +10,7 @@ from tests.learning.cue import CueEnv
 from tests.learning.runs import collector, fit, make_module
 
 
-def late_success(policy: str, updates: int) -> float:
+def late_success(policy: str, updates: int, **trainer: Any) -> float:
     """Mean reward per episode, -1 to 1, over the last fifth of the updates."""
     network = NetworkConfig(dense=32, lstm=32, policy=policy, value="feedforward")
     module = make_module(
@@ -31,7 +33,7 @@ def late_success(policy: str, updates: int) -> float:
             yield rollout
 
     torch.manual_seed(1)
-    fit(module, watched(), updates)
+    fit(module, watched(), updates, **trainer)
     data.shutdown()
     late = rewards[-max(1, updates // 5) :]
     return sum(late) / len(late)
@@ -44,3 +46,7 @@ def test_only_a_policy_with_memory_recalls_the_cue(policy, succeeds):
         assert success > 0.8
     else:
         assert abs(success) < 0.3  # chance is 0
+
+
+def test_half_precision_learns_it_as_well():
+    assert late_success("lstm", updates=25, precision="bf16-mixed") > 0.8

@@ -6,9 +6,11 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from benchmarks.learner import synthetic_rollout
 from dactyl_tl.contract import policy_keys, privileged_keys
+from dactyl_tl.learning.rollout import minibatches, shuffled
 from dactyl_tl.models import IS_INIT, POLICY_STATE, VALUE_STATE, NetworkConfig
 from tests.learning.cue import CueEnv
 from tests.learning.runs import collector, fit, make_module
+from tests.synchronising import no_synchronisation
 
 SMALL = NetworkConfig(dense=24, lstm=16)
 
@@ -269,3 +271,55 @@ def test_rewards_that_are_not_finite_are_refused_before_the_weights_are_touched(
     with pytest.raises(ValueError, match="not finite"):
         fit(module, [rollout], 1)
     assert all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_nothing_between_the_first_minibatch_and_the_last_waits_for_the_device(precision, monkeypatch):
+    module = make_module(SMALL, epochs=2, minibatches=3)
+    update, watched = module._update, []
+
+    def watch(*args):
+        with no_synchronisation():
+            metrics = update(*args)
+        watched.append(metrics)
+        return metrics
+
+    monkeypatch.setattr(module, "_update", watch)
+    fit(module, rollouts(reset_rate=0.2), 2, precision=precision)
+    assert len(watched) == 2
+
+
+def test_minibatches_are_those_of_the_order_with_the_starts_inside_them():
+    rollout = next(rollouts(reset_rate=0.2))
+    is_init = rollout[IS_INIT].reshape(-1, 10, 1)
+    orders = [shuffled(0, 0, 0, epoch, len(is_init)) for epoch in range(2)]
+    for order, epoch in zip(orders, minibatches(orders, 5, is_init), strict=True):
+        assert torch.equal(torch.cat([each.chunks for each in epoch]), order)
+        assert [each.inner_starts for each in epoch] == [
+            int(is_init[part, 1:].sum()) for part in order.tensor_split(5)
+        ]
+
+
+def test_half_precision_moves_ratios_and_losses_only_a_little():
+    # Collection acts in float32, so the first ratios are 1 only up to bfloat16's three digits.
+    logged = {}
+    for precision in ("32-true", "bf16-mixed"):
+        module = confident(make_module(SMALL, epochs=1, minibatches=2))
+        data = collector(CueEnv(32, length=7), module.actor, 20)
+        trainer = fit(module, iter(data), 1, precision=precision)
+        logged[precision] = {name: value.item() for name, value in trainer.callback_metrics.items()}
+        data.shutdown()
+    whole, half = logged["32-true"], logged["bf16-mixed"]
+    assert 1e-6 < abs(half["policy/first_ratio"] - 1) < 0.02
+    assert half["policy/first_kl"] < 1e-4
+    for name in ("value/loss", "policy/entropy", "value/gradient_norm", "policy/gradient_norm"):
+        assert half[name] == pytest.approx(whole[name], rel=0.03), name
+
+
+def test_half_precision_sees_new_weights_at_every_minibatch():
+    # Autocast may keep its half-precision copies of the weights for as long as a training step lasts.
+    module = confident(make_module(SMALL, epochs=4, minibatches=1, learning_rate=3e-3))
+    data = collector(CueEnv(32, length=7), module.actor, 20)
+    logged = fit(module, iter(data), 1, precision="bf16-mixed").callback_metrics
+    assert logged["policy/kl"].item() > 10 * logged["policy/first_kl"].item() > 0
+    data.shutdown()

@@ -6,8 +6,19 @@ from tensordict import TensorDict
 from torchrl.objectives.value import GAE
 
 from benchmarks.learner import synthetic_rollout
+from dactyl_tl.collection import worker
 from dactyl_tl.contract import OBSERVATION_SIZES, privileged_keys
-from dactyl_tl.learning.rollout import evaluate, shuffled, split_chunks, with_states, zero_states
+from dactyl_tl.learning.rollout import (
+    SIMULATION,
+    STATES,
+    STEPS,
+    evaluate,
+    shuffled,
+    split_chunks,
+    unpacked,
+    with_states,
+    zero_states,
+)
 from dactyl_tl.models import IS_INIT, POLICY_STATE, VALUE_STATE, NetworkConfig, build_critic
 
 
@@ -169,3 +180,28 @@ def test_the_order_of_chunks_follows_from_the_counters_alone():
 def test_states_of_a_network_without_memory_are_empty():
     assert zero_states((), 16, 3, torch.device("cpu")).shape == (3,)
     assert sum(OBSERVATION_SIZES.values()) == 85
+
+
+def test_a_collected_rollout_is_unpacked_to_the_same_steps_and_states():
+    plain = synthetic_rollout(3, 30, 16, 0.1, seed=0)
+    labels = torch.tensor([2, 0, 1])
+    collected = TensorDict(
+        {
+            STEPS: plain.exclude(*POLICY_STATE).reshape(3, 3, 10),
+            STATES: plain.select(*POLICY_STATE)[:, ::10],
+            SIMULATION: labels.unsqueeze(1).expand(3, 3),
+        },
+        batch_size=[3, 3],
+    )
+    steps, starts = unpacked(collected, POLICY_STATE, 10)
+    expected, expected_starts = unpacked(plain, POLICY_STATE, 10)
+    assert (steps.exclude(SIMULATION) == expected.exclude(*POLICY_STATE)).all()
+    assert (starts == expected_starts).all()
+    assert torch.equal(steps[SIMULATION], labels.unsqueeze(1).expand(3, 30))
+    with pytest.raises(ValueError, match=r"in chunks of 10 is no use to ppo\.chunk=5"):
+        unpacked(collected, POLICY_STATE, 5)
+
+
+def test_the_learner_and_the_collection_call_a_rollouts_parts_alike():
+    names = (worker.STEPS, worker.STATES, worker.SIMULATION)
+    assert names == (STEPS, STATES, SIMULATION)
