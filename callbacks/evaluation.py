@@ -19,7 +19,7 @@ class PeriodicEvaluation(Callback):
     """Run the same trials of the present policy now and then, and log their mean.
 
     The trials take place in this process, between two rollouts, with generators of their own, so that
-    training goes on as it would have without them.
+    training goes on as it would have without them; on the CPU, wherever the training is.
 
     Args:
         environment: the run's environment settings; goals' limits follow the ones below.
@@ -71,7 +71,7 @@ class PeriodicEvaluation(Callback):
 
     def _simulations(self) -> SimulatedWorld:
         if self._world is None:
-            settings = dict(self._environment)
+            settings = self._environment | ON_CPU
             goals = {k: v for k, v in settings.pop("goals", {}).items() if k not in ("timeout", "maximum")}
             self._world = simulated_world(
                 settings.pop("task"),
@@ -88,6 +88,10 @@ class PeriodicEvaluation(Callback):
         if self._world is not None:
             self._world.close()
             self._world = None
+
+
+ON_CPU = {"device": "cpu", "engine": "auto"}
+"""Environment settings for the policy's copy."""
 
 
 def acting_copy(module: LightningModule) -> Any:

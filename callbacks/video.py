@@ -11,7 +11,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import WandbLogger
 from tensordict import TensorDictBase
 
-from callbacks.evaluation import acting_copy
+from callbacks.evaluation import ON_CPU, acting_copy
 from callbacks.schedule import Schedule
 from dactyl_tl.contract import CONTROL_PERIOD, PRIVILEGED
 from dactyl_tl.envs import ReorientEnv, make_env
@@ -71,7 +71,7 @@ class RolloutVideo(Callback):
 
     def _film(self, policy: DeployedPolicy, path: Path) -> None:
         if self._env is None:
-            self._env = make_env(**self._settings, num_envs=1, seed=self._seed)
+            self._env = make_env(**(self._settings | ON_CPU), num_envs=1, seed=self._seed)
         with torch.random.fork_rng(devices=[]), VideoWriter(path) as video:
             torch.manual_seed(self._seed)
             self._env.set_seed(self._seed)

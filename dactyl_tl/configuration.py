@@ -21,7 +21,7 @@ from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.learning import PPOConfig, check_compilable
 from dactyl_tl.models import NetworkConfig, check_backend
 from dactyl_tl.randomization import resolve_randomization
-from dactyl_tl.simulation.engines import ENGINES
+from dactyl_tl.simulation.engines import ENGINES, resolve_engine
 from dactyl_tl.simulation.hand import HANDS
 from dactyl_tl.simulation.scene import TASKS
 
@@ -47,6 +47,8 @@ class CollectionConfig:
         device: where the policy acts and rollouts are kept: ``"cpu"``, or ``"learner"``: wherever the
             learner is, which only in-process collection can do. Where the simulations are is the
             environment's own matter.
+        keep_simulations: whether checkpoints hold the simulations, some 10 KB each, from which a
+            resumed run continues bit for bit; otherwise it begins new episodes.
     """
 
     kind: str = "multiprocess"
@@ -57,6 +59,7 @@ class CollectionConfig:
     learner_threads: int = 1
     window: int = 200
     device: str = "cpu"
+    keep_simulations: bool = True
 
     def __post_init__(self) -> None:
         if self.kind not in COLLECTIONS:
@@ -223,6 +226,7 @@ def _check_names(environment: Mapping[str, Any]) -> None:
             raise ConfigurationError(
                 f"environment.{key} is {environment[key]!r}; choose from {', '.join(choices)}"
             )
+    resolve_engine(environment["engine"], environment.get("device", "cpu"))
 
 
 def _check_sizes(settings: Settings) -> None:

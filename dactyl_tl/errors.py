@@ -15,7 +15,7 @@ class CollectionError(TrainingError):
     """Collection cannot go on, as when a worker process was killed; the learner's state is intact."""
 
 
-class SimulationError(TrainingError):
+class SimulationError(CollectionError):
     """The physics engine cannot go on, as when contacts did not fit its memory."""
 
 

@@ -14,7 +14,7 @@ import threading
 import time
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -41,6 +41,7 @@ from dactyl_tl.learning import PPOModule
 from dactyl_tl.models import build_actor, build_critic
 from dactyl_tl.resources import out_of_memory
 from dactyl_tl.restoring import CHECKPOINTS, LAST, check_sizes, load_weights, resolve_checkpoint
+from dactyl_tl.simulation.engines import resolve_engine
 
 FREE_SPACE = 8
 """A run needs this many times the networks' size on disk: two checkpoints with Adam's two moments,
@@ -139,7 +140,14 @@ def collection_plan(settings: Settings, rank: int = 0, learner: torch.device | s
         seed=seeds[0],
         threads=collection.threads,
         device=str(learner) if collection.device == "learner" else "cpu",
+        simulations=f"{collection.num_envs} of the {_engine(environment)} engine",
+        keep_simulations=collection.keep_simulations,
     )
+
+
+def _engine(environment: Mapping[str, Any]) -> str:
+    # Runs of earlier versions have no device.
+    return resolve_engine(environment["engine"], environment.get("device", "cpu"))
 
 
 class Session(Callback):

@@ -67,6 +67,9 @@ class ToyEnv(EnvBase):
             shape=(n,),
         )
 
+    def check(self) -> None:
+        """Nothing can be missing."""
+
     def _set_seed(self, seed: int | None) -> None:
         self.generator.manual_seed(seed or 0)
 

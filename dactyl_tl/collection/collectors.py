@@ -43,6 +43,8 @@ class CollectionPlan:
         threads: of torch in a worker.
         device: where the policy acts and rollouts are kept. With another than the CPU, collection in
             this process only: then neither weights nor rollouts ever leave it.
+        simulations: what they are; a checkpoint continues only those of the same description.
+        keep_simulations: whether checkpoints hold them.
     """
 
     make_env: Callable[[int], EnvBase]
@@ -53,6 +55,8 @@ class CollectionPlan:
     seed: int
     threads: int = 1
     device: str = "cpu"
+    simulations: str = ""
+    keep_simulations: bool = True
 
 
 class RolloutSource(ABC):

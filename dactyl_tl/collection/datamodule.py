@@ -99,10 +99,11 @@ class RolloutDataModule(LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """Counters, statistics, generators and every worker's simulations; tensors only.
 
-        When a worker was lost, the state is without the simulations.
+        When a worker was lost, or the plan says so, the state is without the simulations.
         """
         snapshots: list[bytes] = []
-        if not self._lost:
+        kept = self.plan.keep_simulations and not self._lost
+        if kept:
             with self._noticing_loss():
                 snapshots = self.source.snapshots()
         return {
@@ -111,7 +112,8 @@ class RolloutDataModule(LightningDataModule):
             "board": self.source.board.state_dict(),
             "statistics": self.statistics.state_dict(),
             "generator": torch.get_rng_state(),
-            "ranks": [] if self._lost else _gather([unpack(each) for each in snapshots]),
+            "simulations": self.plan.simulations,
+            "ranks": _gather([unpack(each) for each in snapshots]) if kept and not self._lost else [],
         }
 
     @contextmanager
@@ -125,10 +127,11 @@ class RolloutDataModule(LightningDataModule):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from :meth:`state_dict`.
 
-        Without the workers' states, or with another number of them, they start new episodes.
+        Without the workers' states, with another number of them, or with another engine or number of
+        simulations, they start new episodes.
 
         Raises:
-            ConfigurationError: the simulations are of another task or number.
+            ConfigurationError: the simulations are of another task.
         """
         self.frames = state["frames"]
         self.source.board.load_state_dict(state["board"])
@@ -137,6 +140,10 @@ class RolloutDataModule(LightningDataModule):
         if not self.source.resumable:
             return
         ranks = state["ranks"]
+        theirs, ours = state.get("simulations", self.plan.simulations), self.plan.simulations
+        if theirs != ours:
+            rank_zero_warn(f"The simulations begin new episodes: the checkpoint's were {theirs}, not {ours}.")
+            return
         if [len(workers) for workers in ranks] != [self.plan.workers] * _world_size():
             rank_zero_warn("The simulations begin new episodes: the checkpoint does not have their states.")
             return

@@ -127,6 +127,7 @@ class RolloutCollector(Collector):
         with self._own_generators():
             for index in range(self._chunks):
                 self._keep(index, super().rollout())
+        self.env.base_env.check()
         assert self._output is not None
         return self._output
 

@@ -13,6 +13,30 @@ from dactyl_tl.simulation.physics import Physics
 ENGINES = ("auto", "native", "warp")
 """``auto`` is native on a CPU and warp on a GPU."""
 
+DEVICES = ("cpu", "cuda")
+
+
+def resolve_engine(engine: str, device: str) -> str:
+    """The engine that ``engine`` means on ``device``: ``native`` or ``warp``.
+
+    Raises:
+        ValueError: unknown engine, a device that it does not run on, or a package that it lacks.
+    """
+    if engine not in ENGINES:
+        raise ValueError(f"Unknown engine {engine!r}; choose one of {', '.join(ENGINES)}.")
+    kind = str(device).partition(":")[0]
+    if kind not in DEVICES:
+        raise ValueError(f"Simulations run on device {' or '.join(DEVICES)}, not {device!r}.")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device is {device!r}, but this machine has no GPU that PyTorch can use.")
+    if engine == "auto":
+        engine = "warp" if kind == "cuda" else "native"
+    if engine == "native" and kind != "cpu":
+        raise ValueError(f"The native engine runs on device 'cpu' only, not {device!r}.")
+    if engine == "warp" and importlib.util.find_spec("mujoco_warp") is None:
+        raise ValueError("The warp engine needs MuJoCo Warp: pip install 'dactyl_tl[gpu]'.")
+    return engine
+
 
 def make_physics(
     engine: str,
@@ -38,21 +62,8 @@ def make_physics(
     Raises:
         ValueError: unknown engine, a device that it does not run on, or a package that it lacks.
     """
-    if engine not in ENGINES:
-        raise ValueError(f"Unknown engine {engine!r}; choose one of {', '.join(ENGINES)}.")
-    kind = torch.device(device).type
-    if kind not in ("cpu", "cuda"):
-        raise ValueError(f"Simulations run on device 'cpu' or 'cuda', not {device!r}.")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device is {device!r}, but this machine has no GPU that PyTorch can use.")
-    if engine == "auto":
-        engine = "warp" if kind == "cuda" else "native"
-    if engine == "native":
-        if kind != "cpu":
-            raise ValueError(f"The native engine runs on device 'cpu' only, not {device!r}.")
+    if resolve_engine(engine, device) == "native":
         return NativePhysics(model, num_worlds, num_threads)
-    if importlib.util.find_spec("mujoco_warp") is None:
-        raise ValueError("The warp engine needs MuJoCo Warp: pip install 'dactyl_tl[gpu]'.")
     from dactyl_tl.simulation.warp import MAX_CONSTRAINTS, MAX_CONTACTS, WarpPhysics
 
     return WarpPhysics(

@@ -67,9 +67,7 @@ class WarpPhysics:
         self.model = model
         self.num_worlds = num_worlds
         self._capacity = {"max_contacts": max_contacts, "max_constraints": max_constraints}
-        device = torch.device(device)
-        if device.type == "cuda" and device.index is None:
-            device = torch.device("cuda", torch.cuda.current_device())
+        device = torch.empty(0, device=device).device  # with its index
         self._constants = MassConstants(model, device)
         derived = ("dof_invweight0", "body_invweight0", "tendon_invweight0", "body_subtreemass")
         in_model = [name for name in RANDOMIZED_FIELDS if not name.startswith("opt.")]

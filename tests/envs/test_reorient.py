@@ -323,7 +323,7 @@ def test_randomization_scale_shrinks_every_episode_after_it(quick_env):
         ({"hand": "left"}, "Unknown hand 'left'; choose one of gymnasium_robotics"),
         ({"engine": "bullet"}, "Unknown engine 'bullet'; choose one of auto, native, warp"),
         ({"device": "cuda"}, "device is 'cuda', but this machine has no GPU"),
-        ({"device": "mps"}, "run on device 'cpu' or 'cuda', not 'mps'"),
+        ({"device": "mps"}, "run on device cpu or cuda, not 'mps'"),
         ({"num_envs": 0}, "num_envs must be at least 1, not 0"),
         ({"goals": {"knd": "uniform"}}, "Unknown setting goals.knd; choose from kind"),
         ({"goals": {"kind": "any"}}, "Unknown goals.kind 'any'; choose one of uniform"),
