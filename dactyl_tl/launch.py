@@ -25,6 +25,9 @@ from dactyl_tl.training import TrainingResult, train
 UNUSABLE, FAILED = 2, 3
 """Exit codes: a setting that cannot be used, and training that could not go on."""
 
+AUTO = "auto"
+"""``resume=auto``: continue the run in this command's directory if there is one, with this command's settings."""
+
 DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """Full, over quota, over a limit, read-only."""
 
@@ -65,7 +68,10 @@ def main() -> None:
 
 def _run(cfg: DictConfig) -> None:
     try:
-        if cfg.resume:
+        if cfg.resume == AUTO:
+            run = Path(cfg.output_dir)
+            cfg.resume = str(run) if (run / CHECKPOINTS / LAST).exists() else None
+        elif cfg.resume:
             cfg = resumed_config(cfg, list(HydraConfig.get().overrides.task))
         check(cfg)
         _announce(cfg)
@@ -134,7 +140,12 @@ def resumed_config(cfg: DictConfig, overrides: list[str]) -> DictConfig:
 
 
 def _run_directory(resume: str | None, name: str) -> str:
-    """Where a run goes: the resumed run's own directory, else a new one by date and experiment."""
+    """Where a run goes: the resumed run's own directory, else a new one by date and experiment.
+
+    With ``resume=auto`` the experiment's name alone, so that the same command finds it again.
+    """
+    if resume == AUTO:
+        return f"runs/{name if name not in ('None', 'null') else 'train'}"
     if resume and str(resume) not in ("None", "null"):
         path = Path(resume)
         return str(path if path.is_dir() else path.parent.parent)

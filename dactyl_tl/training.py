@@ -248,7 +248,7 @@ def _build_trainer(cfg: DictConfig, loggers: list[Logger], callbacks: list[Callb
 def _build_module(settings: Settings, policy: str | None) -> PPOModule:
     torch.manual_seed(settings.seed)
     actor, critic = build_actor(settings.network), build_critic(settings.network)
-    module = PPOModule(actor, critic, settings.ppo)
+    module = PPOModule(actor, critic, settings.ppo, keep_states=settings.collection.keep_simulations)
     if policy:
         load_weights(module, policy)
     return module

@@ -64,6 +64,7 @@ def assert_same(left: object, right: object, where: str = "") -> None:
         pytest.param(
             ("collection=multiprocess", "collection.workers=2", "collection.num_envs=2"), id="multiprocess"
         ),
+        pytest.param(("collection=inprocess", "environment.engine=warp"), id="warp"),
         pytest.param(
             (
                 TOY,

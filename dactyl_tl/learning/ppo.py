@@ -57,12 +57,14 @@ class PPOModule(LightningModule):
         actor: from :func:`dactyl_tl.models.build_actor`.
         critic: from :func:`dactyl_tl.models.build_critic`.
         config: of PPO.
+        keep_states: whether checkpoints hold the carried states; simulations that begin new episodes do
+            not need them.
     """
 
     frames: Tensor
     rollouts: Tensor
 
-    def __init__(self, actor: Actor, critic: Critic, config: PPOConfig) -> None:
+    def __init__(self, actor: Actor, critic: Critic, config: PPOConfig, *, keep_states: bool = True) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.config = config
@@ -70,6 +72,7 @@ class PPOModule(LightningModule):
         self.gae = GAE(gamma=config.gamma, lmbda=config.gae_lambda, value_network=None)
         self.register_buffer("frames", torch.zeros((), dtype=torch.int64))
         self.register_buffer("rollouts", torch.zeros((), dtype=torch.int64))
+        self._keep_states = keep_states
         self._critic_states: TensorDictBase | None = None
         self._compiled: Losses | None = None
         if config.compile:
@@ -283,7 +286,7 @@ class PPOModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what describes the policy, and the carried states of every rank ``[ranks, simulations]``."""
         checkpoint[CHECKPOINT_ENTRY] = describe(self.actor.config)
-        if self._critic_states is None:
+        if self._critic_states is None or not self._keep_states:
             return
         carried = {key: value.contiguous() for key, value in self._critic_states.items()}
         checkpoint["critic_states"] = {key: of_all_ranks(value).cpu() for key, value in carried.items()}
