@@ -26,7 +26,7 @@ UNUSABLE, FAILED = 2, 3
 """Exit codes: a setting that cannot be used, and training that could not go on."""
 
 AUTO = "auto"
-"""``resume=auto``: continue the run in this command's directory if there is one, with this command's settings."""
+"""``resume=auto``: go on in this command's directory, if that run has begun, with this command's settings."""
 
 DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """Full, over quota, over a limit, read-only."""
