@@ -182,11 +182,9 @@ def _name(backend: str, compile: bool, precision: str) -> str:
 def _refusal(backend: str, compile: bool, device: torch.device) -> str | None:
     """Why a variant cannot run; None if it can."""
     try:
-        check_backend(backend)
+        check_backend(backend, device)
         if compile:
             check_compilable(NetworkConfig(backend=backend))
     except ValueError as error:
         return str(error).partition(", which ")[2].partition(";")[0]
-    if backend == "triton" and device.type != "cuda":
-        return "needs an NVIDIA GPU"
     return None

@@ -38,7 +38,7 @@ from dactyl_tl.collection.simulations import make_simulations
 from dactyl_tl.configuration import Settings, check
 from dactyl_tl.errors import ConfigurationError, TrainingError
 from dactyl_tl.learning import PPOModule
-from dactyl_tl.models import build_actor, build_critic
+from dactyl_tl.models import build_actor, build_critic, check_backend
 from dactyl_tl.resources import out_of_memory
 from dactyl_tl.restoring import CHECKPOINTS, LAST, check_sizes, load_weights, resolve_checkpoint
 from dactyl_tl.simulation.engines import resolve_engine
@@ -91,6 +91,7 @@ def train(cfg: DictConfig) -> TrainingResult:
         session = Session(settings.minutes, settings.frames)
         trainer = _build_trainer(cfg, loggers, [session, *callbacks])
         device = trainer.strategy.root_device
+        _check_backend(settings, device)
         data = RolloutDataModule(
             collection_plan(settings, trainer.global_rank, device),
             module.actor,
@@ -252,6 +253,13 @@ def _build_module(settings: Settings, policy: str | None) -> PPOModule:
     if policy:
         load_weights(module, policy)
     return module
+
+
+def _check_backend(settings: Settings, device: torch.device) -> None:
+    try:
+        check_backend(settings.network.backend, device)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
 
 
 def _finish(loggers: list[Logger]) -> None:

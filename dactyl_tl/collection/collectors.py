@@ -262,8 +262,8 @@ SOURCES: dict[str, type[InProcess] | type[MultiProcess]] = {
 
 
 def unpack(snapshot: bytes) -> dict[str, Any]:
-    """A worker's snapshot as a dictionary of tensors."""
-    return torch.load(io.BytesIO(snapshot), weights_only=True)
+    """A worker's snapshot as a dictionary of tensors in the host's memory."""
+    return torch.load(io.BytesIO(snapshot), map_location="cpu", weights_only=True)
 
 
 def pack(state: dict[str, Any]) -> bytes:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from dactyl_tl.collection.collectors import SOURCES, CollectionPlan, RolloutSource, pack, unpack
 from dactyl_tl.collection.statistics import EpisodeStatistics
-from dactyl_tl.collection.worker import SIMULATION, STEPS, VERSION
+from dactyl_tl.collection.worker import SIMULATION, STATES, STEPS, VERSION
 from dactyl_tl.errors import CollectionError, ConfigurationError
 
 
@@ -84,7 +84,7 @@ class RolloutDataModule(LightningDataModule):
         self.frames += collected[STEPS].numel() * _world_size()
         age = self.source.board.version - collected[VERSION].double()
         ages = {"collection/weights_age": age.mean(), "collection/weights_age_max": age.max()}
-        self.metrics = self.statistics.update(as_rollout(collected), ages)
+        self.metrics = self.statistics.update(collected[STEPS].flatten(1, 2), ages)
         return collected
 
     def close(self) -> None:
@@ -169,12 +169,18 @@ class _Rollouts(IterableDataset[TensorDictBase]):
 
 
 def as_rollout(collected: TensorDictBase) -> TensorDictBase:
-    """[N, chunks] of chunks of T steps to [N, chunks * T] steps with the number of the simulation.
+    """[N, chunks] of chunks of T steps to [N, chunks * T] steps, for who wants states at every step.
 
-    A view but for that number, without the recurrent states, which belong to chunks.
+    A recurrent state stands at the first step of its chunk, with zeros after it. The learner takes
+    rollouts as they were collected: these zeros can be more than all the rest.
     """
     rollout = collected[STEPS].flatten(1, 2)
-    rollout[SIMULATION] = collected[SIMULATION].repeat_interleave(collected[STEPS].shape[2], 1)
+    n, chunks, steps = collected[STEPS].shape
+    rollout[SIMULATION] = collected[SIMULATION].repeat_interleave(steps, 1)
+    for key, states in collected[STATES].items(True, True):
+        spread = states.new_zeros(n, chunks, steps, *states.shape[2:])
+        spread[:, :, 0] = states
+        rollout.set(key, spread.flatten(1, 2))
     return rollout
 
 

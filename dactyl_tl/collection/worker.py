@@ -169,10 +169,14 @@ class RolloutCollector(Collector):
         return buffer.getvalue()
 
     def restore(self, snapshot: bytes) -> None:
-        """Continue from a :meth:`snapshot` of a worker with the same configuration."""
-        state = torch.load(io.BytesIO(snapshot), weights_only=True)
+        """Continue from a :meth:`snapshot` of a worker with the same configuration.
+
+        The environment gets its state in the host's memory, wherever its simulations are.
+        """
+        state = torch.load(io.BytesIO(snapshot), map_location="cpu", weights_only=True)
         self.env.base_env.load_state_dict(state["environment"])
-        self._carrier.update(TensorDict.from_dict(state["carrier"], batch_size=self._carrier.batch_size))
+        carried = TensorDict.from_dict(state["carrier"], batch_size=self._carrier.batch_size)
+        self._carrier.update(carried.to(self._carrier.device or self.env.device))
         self._generators[0] = state["generator"]
         # Absent where the run was collected on the CPU so far: actions then go on from the seed.
         if len(self._generators) > 1 and "device_generator" in state:

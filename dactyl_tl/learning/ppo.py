@@ -202,9 +202,9 @@ class PPOModule(LightningModule):
             earlier = len(history)
             for each in epoch:
                 minibatch = with_states(chunks[each.chunks], starts[each.chunks])
+                optimizer.zero_grad()
                 with inner_starts(each.inner_starts):
                     losses = losses_of(minibatch)
-                optimizer.zero_grad()
                 self.manual_backward(losses.pop("loss"))
                 norms = self._clip_gradients()
                 optimizer.step()

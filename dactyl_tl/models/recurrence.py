@@ -117,19 +117,23 @@ def inner_starts(number: int) -> Iterator[None]:
         ChunkLSTM.known_inner_starts = before
 
 
-def check_backend(backend: str) -> None:
+def check_backend(backend: str, device: torch.device | None = None) -> None:
     """Refuse an LSTM backend that this machine cannot run.
+
+    Args:
+        backend: setting of :class:`~dactyl_tl.models.NetworkConfig`.
+        device: of the learner, once it is known.
 
     Raises:
         ValueError: with the reason and the backends that can be chosen.
     """
-    reasons = {name: reason for name in BACKENDS if (reason := _missing(name))}
+    reasons = {name: reason for name in BACKENDS if (reason := _missing(name, device))}
     if backend in reasons:
         usable = ", ".join(name for name in BACKENDS if name not in reasons)
         raise ValueError(f"network.backend is {backend!r}, {reasons[backend]}; choose from {usable}")
 
 
-def _missing(backend: str) -> str | None:
+def _missing(backend: str, device: torch.device | None) -> str | None:
     """What ``backend`` lacks here, in words; None if nothing."""
     if backend == "scan" and importlib.util.find_spec("hoptorch") is None:
         return "which needs the package hoptorch"
@@ -138,6 +142,8 @@ def _missing(backend: str) -> str | None:
             return "which needs an NVIDIA GPU"
         if importlib.util.find_spec("triton") is None:
             return "which needs the package triton"
+        if device is not None and device.type != "cuda":
+            return f"which does not run on {device}"
     return None
 
 

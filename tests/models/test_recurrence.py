@@ -119,6 +119,14 @@ def test_a_backend_that_cannot_run_here_is_named_with_those_that_can(monkeypatch
     check_backend("auto")
 
 
+def test_a_gpus_backend_is_refused_to_a_learner_on_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    check_backend("triton", torch.device("cuda", 0))
+    with pytest.raises(ValueError, match="which does not run on cpu; choose from auto, pad, scan"):
+        check_backend("triton", torch.device("cpu"))
+
+
 def test_room_for_more_starts_than_there_are_changes_nothing():
     actor, data = actor_with("pad"), sequences()
     with set_recurrent_mode(True):
