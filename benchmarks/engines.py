@@ -51,6 +51,8 @@ ITERATION = (
     "host MiB",
     "GPU MiB",
 )
+LARGEST = {("native", "cpu"): 1024, ("warp", "cpu"): 256}
+"""Simulations beyond which an engine gains nothing and only takes long: Warp's CPU device exists for tests."""
 TARGETS = {"simulated": 150_000, "trained": 100_000}
 """Control steps per second aimed at on one H100, all randomizations."""
 
@@ -92,8 +94,7 @@ def cases(options: argparse.Namespace) -> list[Case]:
             if options.engines and f"{engine}-{device}" not in options.engines:
                 continue
             for worlds in sizes:
-                # Warp's CPU device exists for tests: large batches only take long there.
-                if (engine, device) != ("warp", "cpu") or worlds <= options.largest_on_cpu:
+                if worlds <= LARGEST.get((engine, device), worlds):
                     chosen.append(Case(engine, device, worlds, threads, trained))
     return chosen
 
@@ -293,7 +294,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--worlds", type=int, nargs="*", default=worlds, help="for the environment alone")
     parser.add_argument("--iteration", type=int, nargs="*", default=[256, 8192], help="for PPO")
     parser.add_argument("--engines", nargs="+", metavar="ENGINE-DEVICE", help="only these, as native-cpu")
-    parser.add_argument("--largest-on-cpu", type=int, default=256, help="simulations of Warp's CPU device")
     parser.add_argument("--seconds", type=float, default=4.0, help="of one sample")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--steps", type=int, default=2 * CHUNK, help="control steps of a rollout")

@@ -60,10 +60,10 @@ def restore(env: ReorientEnv, state: Mapping[str, Tensor]) -> None:
         env.physics.field(name).copy_(state[f"field.{name}"])
     env.physics.fields_changed(everything)
     env.physics.reset(everything)
-    env.physics.set_state(state["physics.state"], everything)
+    env.physics.set_state(state["physics.state"].to(env.device), everything)
     for name, memory in _memories(env).items():
         for key in memory:
-            memory[key] = state[_name(name, key)].clone()
+            memory[key] = state[_name(name, key)].to(env.device, copy=True)
     prefix = "initial_states."
     env._initial_states.load_state_dict(
         {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
