@@ -35,6 +35,7 @@ from dactyl_tl.contract import NUM_ACTUATORS, NUM_BINS
 from dactyl_tl.envs import ReorientEnv, make_env
 from dactyl_tl.learning import PPOConfig, PPOModule
 from dactyl_tl.models import NetworkConfig, build_actor, build_critic
+from dactyl_tl.resources import GB, used_gpu
 
 PACKAGES = ("mujoco", "mujoco-warp", "warp-lang", "torch", "torchrl", "tensordict", "pytorch-lightning")
 FRESH = 0.01
@@ -52,7 +53,7 @@ ITERATION = (
     "GPU MiB",
 )
 LARGEST = {("native", "cpu"): 1024, ("warp", "cpu"): 256}
-"""Simulations beyond which an engine gains nothing and only takes long: Warp's CPU device exists for tests."""
+"""Simulations beyond which an engine only takes long: Warp's CPU device exists for tests."""
 TARGETS = {"simulated": 150_000, "trained": 100_000}
 """Control steps per second aimed at on one H100, all randomizations."""
 
@@ -191,6 +192,9 @@ def measure_iteration(case: Case, options: argparse.Namespace) -> dict[str, Any]
     laps: list[dict[str, float]] = []
 
     class Laps(torch.utils.data.IterableDataset):
+        def __len__(self) -> int:  # without one, Lightning collects ahead
+            return options.repetitions + 1
+
         def __iter__(self) -> Any:
             for _ in range(options.repetitions + 1):
                 laps.append(dict(clock.seconds))
@@ -216,8 +220,7 @@ def memory(case: Case) -> dict[str, float | None]:
     """Peak memory of this process on the host, and what is taken of the GPU, MiB."""
     gpu = None
     if case.device == "cuda":
-        free, total = torch.cuda.mem_get_info()  # MuJoCo Warp's memory is not torch's
-        gpu = (total - free) / 2**20
+        gpu = used_gpu(torch.device("cuda")) * GB / 2**20  # MuJoCo Warp's memory is not torch's
     return {"host_mib": peak_memory_mib(os.getpid()), "gpu_mib": gpu}
 
 

@@ -7,14 +7,15 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from dactyl_tl.resources import forget_peak_gpu, peak_gpu, peak_host
+from dactyl_tl.resources import forget_peak_gpu, peak_gpu, peak_host, used_gpu
 
 
 class Throughput(Callback):
     """Log environment frames per second of wall-clock time and the shares of collecting and learning.
 
     The rest to 1 is everything else: checkpoints, evaluation, logging. Memory, in GB: on a GPU the most
-    that tensors took during the rollout and its update, on the host the most this process ever took.
+    that tensors took during the rollout and its update, and all that is taken of it, simulations
+    included; on the host the most this process ever took.
     """
 
     def __init__(self) -> None:
@@ -44,6 +45,7 @@ class Throughput(Callback):
         memory = {"memory/peak_host": peak_host()}
         if pl_module.device.type == "cuda":
             memory["memory/peak_gpu"] = peak_gpu(pl_module.device)
+            memory["memory/used_gpu"] = used_gpu(pl_module.device)
             forget_peak_gpu(pl_module.device)
         pl_module.log_dict(
             {

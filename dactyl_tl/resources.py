@@ -21,6 +21,12 @@ def peak_gpu(device: torch.device) -> float:
     return torch.cuda.max_memory_allocated(device) / GB
 
 
+def used_gpu(device: torch.device) -> float:
+    """Memory of ``device`` that is taken now by all programs and libraries, simulations included, GB."""
+    free, total = torch.cuda.mem_get_info(device)
+    return (total - free) / GB
+
+
 def forget_peak_gpu(device: torch.device) -> None:
     """Measure the peak from here on."""
     torch.cuda.reset_peak_memory_stats(device)

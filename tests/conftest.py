@@ -26,10 +26,14 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    skip = pytest.mark.skip(reason="takes minutes: --slow")
+    absent = {
+        "slow": None if config.getoption("--slow") else "takes minutes: --slow",
+        "gpu": None if torch.cuda.is_available() else "there is no GPU",
+    }
     for item in items:
-        if "slow" in item.keywords and not config.getoption("--slow"):
-            item.add_marker(skip)
+        for marker, reason in absent.items():
+            if marker in item.keywords and reason:
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,6 @@ import torch
 
 from dactyl_tl.metrics import read_metrics
 
-gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-
 FRAMES = 8 * 20
 SMALL = [
     "collection.num_envs=8",
@@ -90,7 +88,7 @@ def test_without_a_gpu_it_says_so_before_anything_starts(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@gpu
+@pytest.mark.gpu
 @pytest.mark.timeout(900)
 def test_it_trains_on_the_gpu_and_goes_on_without_one(tmp_path):
     begun = train_gpu(tmp_path, f"frames={2 * FRAMES}")

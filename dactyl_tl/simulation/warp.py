@@ -7,7 +7,8 @@ waits for nothing. On Warp's CPU device the same code runs slowly, for tests.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import mujoco
 import mujoco_warp as mjw
@@ -51,6 +52,9 @@ class WarpPhysics:
         device: torch device of all tensors.
         max_contacts: contacts that memory is made for, a simulation, on average over all.
         max_constraints: constraint rows that memory is made for, in every simulation.
+
+    Raises:
+        SimulationError: the device has too little memory.
     """
 
     masked_steps_cost_all = True
@@ -73,7 +77,7 @@ class WarpPhysics:
         in_model = [name for name in RANDOMIZED_FIELDS if not name.startswith("opt.")]
         wp.init()
         self._device = wp.device_from_torch(device)
-        with wp.ScopedDevice(self._device):
+        with wp.ScopedDevice(self._device), _explained_shortage(device, num_worlds, max_constraints):
             self._model = mjw.put_model(_like_native(model), dict.fromkeys((*in_model, *derived), num_worlds))
             options = self._model.opt
             options.timestep = wp.full(num_worlds, model.opt.timestep, dtype=float)
@@ -213,6 +217,20 @@ class WarpPhysics:
         if stream.cuda_stream not in self._streams:
             self._streams[stream.cuda_stream] = wp.stream_from_torch(stream)
         return self._streams[stream.cuda_stream]
+
+
+@contextmanager
+def _explained_shortage(device: torch.device, num_worlds: int, max_constraints: int) -> Iterator[None]:
+    """Turn Warp's error about memory into one that says what to lower."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "Failed to allocate" not in str(error):
+            raise
+        raise SimulationError(
+            f"{device} has too little memory for {num_worlds} simulations; lower collection.num_envs (now "
+            f"{num_worlds}) or environment.max_constraints (now {max_constraints})"
+        ) from error
 
 
 def _like_native(model: mujoco.MjModel) -> mujoco.MjModel:

@@ -183,7 +183,7 @@ def test_generators_of_a_device_are_its_own_and_the_cpus() -> None:
     assert torch.equal(torch.get_rng_state(), states[0])
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.gpu
 def test_snapshots_continue_exactly_on_a_gpu() -> None:
     policy, on_gpu = actor().cuda(), dataclasses.replace(plan(), device="cuda")
     with running("inprocess", on_gpu, policy) as source:

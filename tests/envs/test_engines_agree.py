@@ -18,8 +18,7 @@ TOLERANCE = {
 """MuJoCo computes in double precision, MuJoCo Warp in single, and contact multiplies a difference: MuJoCo
 started twice with states that differ in the seventh digit parts from itself after a while, too."""
 
-gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-DEVICES = ["cpu", pytest.param("cuda", marks=gpu)]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
 def errors(one, other, running):

@@ -10,8 +10,6 @@ from dactyl_tl import make_env
 from dactyl_tl.envs import initial_states
 from tests.synchronising import no_synchronisation
 
-gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-
 
 def acted(env, tensordict):
     tensordict["action"] = torch.randint(11, (*env.batch_size, 20), device=env.device)
@@ -35,7 +33,7 @@ def test_a_control_step_and_a_reset_wait_for_nothing(warp_env, randomization, go
         env._reset(some(env, now))
 
 
-@gpu
+@pytest.mark.gpu
 def test_cuda_sees_no_synchronisation(warp_env):
     env = warp_env(num_envs=64, device="cuda")
     now = acted(env, env.reset())
@@ -131,7 +129,7 @@ def test_the_device_chooses_the_engine():
     assert type(make_env("block").physics).__name__ == "NativePhysics"
 
 
-@gpu
+@pytest.mark.gpu
 def test_a_gpu_chooses_the_gpu_engine():
     env = make_env("block", device="cuda", num_envs=2)
     assert type(env.physics).__name__ == "WarpPhysics"

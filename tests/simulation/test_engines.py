@@ -140,6 +140,15 @@ def test_nothing_is_reported_missing_where_all_fits(make, scene):
     shake(make(scene), 5).check()
 
 
+def test_too_little_memory_says_what_to_lower(scene, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("Failed to allocate 4294967296 bytes on device 'cuda:0'")
+
+    monkeypatch.setattr("mujoco_warp.make_data", fail)
+    with pytest.raises(SimulationError, match=r"lower collection.num_envs \(now 6\) or .*max_constraints"):
+        make_physics("warp", scene.model, N)
+
+
 def test_contacts_that_do_not_fit_are_counted_and_raised(scene):
     physics = make_physics("warp", scene.model, N, max_constraints=8)
     with pytest.raises(SimulationError, match=r"Of 6 .*NEFC in 6.*max_constraints \(now 8\)"):
