@@ -5,8 +5,8 @@ import pytest
 import torch
 from tensordict import TensorDict
 
+from benchmarks.agreement import apart, copy_state, main
 from dactyl_tl import load_policy, make_env
-from tests.envs.twins import copy_state
 
 FIRST_STEPS, ALL_STEPS = 10, 50
 
@@ -19,12 +19,6 @@ TOLERANCE = {
 started twice with states that differ in the seventh digit parts from itself after a while, too."""
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
-
-
-def errors(one, other, running):
-    """Largest difference of a joint angle in each simulation that is still running, rad."""
-    difference = (one.physics.qpos.cpu() - other.physics.qpos.cpu()).abs()
-    return difference[running, :24].amax(1)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -43,9 +37,9 @@ def test_trajectories_agree(task, device):
             done = env._step(TensorDict({"action": action.to(env.device)}, [n]))["done"]
             running &= ~done[:, 0].cpu()
         if step in TOLERANCE:
-            apart = errors(native, warp, running)
+            difference = apart(native, warp, running)
             for share, limit in zip((0.5, 0.9), TOLERANCE[step], strict=True):
-                assert apart.quantile(share) < limit
+                assert difference.quantile(share) < limit
     assert running.sum() > n / 2
     warp.check()
 
@@ -60,7 +54,7 @@ def test_all_randomizations_act_alike():
     for _ in range(5):
         action = TensorDict({"action": torch.randint(11, (n, 20))}, [n])
         one, other = native._step(action.clone()), warp._step(action.clone())
-    alike = errors(native, warp, ~one["done"][:, 0]) < 1e-4
+    alike = apart(native, warp, ~one["done"][:, 0]) < 1e-4
     assert alike.float().mean() > 0.8
     alike = alike.nonzero()[:, 0]
     rows = torch.arange(n)[~one["done"][:, 0]][alike]
@@ -127,3 +121,8 @@ def test_behaviour_is_alike_over_256_episodes(device):
     native = behaviour(256, 100, seed=3)
     assert 0.05 < native["dropped"].mean() < 0.95
     assert_alike(native, behaviour(256, 100, seed=4, engine="warp", device=device))
+
+
+def test_the_command_prints_how_far_they_part(capsys):
+    main(["--tasks", "block", "--simulations", "4"])
+    assert "| block, MuJoCo Warp" in capsys.readouterr().out
