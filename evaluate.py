@@ -7,10 +7,10 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from dactyl_tl.errors import ConfigurationError
+from dactyl_tl.errors import ConfigurationError, SimulationError
 from dactyl_tl.evaluation.command import evaluate
 from dactyl_tl.evaluation.settings import register_evaluation_schema, wrong_override
-from dactyl_tl.launch import UNUSABLE, config_directory
+from dactyl_tl.launch import FAILED, UNUSABLE, config_directory
 
 
 def main() -> None:
@@ -34,11 +34,13 @@ def _run(cfg: DictConfig) -> None:
         evaluate(cfg)
     except ConfigurationError as error:
         _refuse(str(error))
+    except SimulationError as error:
+        _refuse(str(error), FAILED)
 
 
-def _refuse(why: str) -> None:
+def _refuse(why: str, code: int = UNUSABLE) -> None:
     print(f"error: {why}", file=sys.stderr)
-    raise SystemExit(UNUSABLE)
+    raise SystemExit(code)
 
 
 if __name__ == "__main__":

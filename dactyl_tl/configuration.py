@@ -227,6 +227,9 @@ def _check_names(environment: Mapping[str, Any]) -> None:
                 f"environment.{key} is {environment[key]!r}; choose from {', '.join(choices)}"
             )
     resolve_engine(environment["engine"], environment.get("device", "cpu"))
+    for key in ("max_contacts", "max_constraints"):
+        if environment.get(key) is not None:
+            number(environment[key], f"environment.{key}", low=1, whole=True)
 
 
 def _check_sizes(settings: Settings) -> None:

@@ -33,7 +33,8 @@ CHOICES = sorted(
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_composes_and_holds(tmp_path: Path, group: str, choice: str) -> None:
     value = f"[default,{choice}]" if group == "callbacks" and choice != "default" else choice
-    cfg = compose(tmp_path, [f"{group}={value}"])
+    absent = choice == "gpu" and not torch.cuda.is_available()
+    cfg = compose(tmp_path, [f"{group}={value}", *(["environment.device=cpu"] if absent else [])])
     settings = check(cfg)
     assert settings.collection.rollout_frames > 0
     OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
@@ -86,6 +87,8 @@ WRONG = [
     ("environment.task=cube", "environment.task is 'cube'; choose from block, prism, block_locked_wrist"),
     ("environment.hand=left", "environment.hand is 'left'; choose from gymnasium_robotics, calibrated"),
     ("environment.engine=bullet", "environment.engine is 'bullet'; choose from auto, native, warp"),
+    ("environment.max_constraints=0", "environment.max_constraints is 0; it must be at least 1"),
+    ("environment.device=tpu", "Simulations run on device cpu or cuda, not 'tpu'"),
     ("environment.randomization=some", "'some'; choose one of all, none, no_observation_noise"),
     ("environment.randomization={wind: 1}", "Unknown randomization group 'wind'; choose from physics"),
     ("environment.goals.kind=far", "'far'; choose one of uniform, parallel, within_angle"),
@@ -136,7 +139,7 @@ def test_only_collection_in_process_can_be_where_the_learner_is(tmp_path: Path) 
     [
         ("task=cube", "there is no task/cube; choose from block, block_locked_wrist, prism"),
         ("randomization=some", "choose from all, no_observation_noise, no_physics, no_unmodeled, none"),
-        ("experiment=moon", "there is no experiment/moon; choose from block_none, laptop, paper, smoke"),
+        ("experiment=moon", "there is no experiment/moon; choose from block_none, gpu, laptop, paper, smoke"),
         ("callbacks=[default,fireworks]", "there is no callbacks/fireworks; choose from curriculum, default"),
         ("ppo.learning_speed=1", "unknown setting ppo.learning_speed; choose from gamma, gae_lambda"),
         ("learning_rate=1", "unknown setting learning_rate; choose from "),

@@ -135,6 +135,16 @@ def test_wrong_values_are_named_with_the_choices(tmp_path: Path, override: str, 
     assert "\n" not in str(caught.value)
 
 
+def test_contacts_that_do_not_fit_end_it_with_one_line(tmp_path: Path) -> None:
+    words = ["policy=random", "trials=4", "engine=warp", "max_constraints=4", "initial_states.steps=5"]
+    command = [sys.executable, str(ROOT / "evaluate.py"), *words, f"output={tmp_path}"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=150)
+    assert result.returncode == 3
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert "Raise max_constraints (now 4) for NEFC" in line
+    assert "Traceback" not in result.stderr
+
+
 def test_unknown_settings_are_one_line_and_exit_code_2(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "evaluate.py"), "policy=random", "trails=4"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)

@@ -188,6 +188,7 @@ class InitialStates:
             hopeless = lost & beginning & (losses % PATIENCE == 0)
             if hopeless.any():
                 if losses[hopeless].max() >= MAX_PLACEMENTS:
+                    physics.check()  # contacts that were left out would explain it
                     raise RuntimeError(
                         f"No initial state in {MAX_PLACEMENTS} placements: the hand drops the object within "
                         f"{self._config.steps} steps of random actions (initial_states.steps)."

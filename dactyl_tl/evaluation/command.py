@@ -125,6 +125,8 @@ def _build_world(settings: EvaluationSettings, trials: dict[str, Any], policy: N
         # A policy only means something with the actions it was trained to give.
         actions=dict(settings.actions) or dict(policy.environment.get("actions") or {}),
         engine=settings.engine,
+        max_contacts=settings.max_contacts,
+        max_constraints=settings.max_constraints,
         num_threads=settings.threads,
         device=settings.device,
         seed=settings.seed,

@@ -34,6 +34,7 @@ class EvaluationSettings:
         actions: Departures from ``ActionConfig`` for all policies; empty for how each was trained.
         sample_actions: Sample actions, as the paper's policy does, or take the likeliest.
         engine: Physics engine of :func:`dactyl_tl.make_env`.
+        max_contacts, max_constraints: What the warp engine makes memory for; null for its defaults.
         threads: Physics threads; 0 for all processors. They change the speed alone.
         device: Of policies and environments.
         video: Whether to write a video of each policy's first trials.
@@ -58,6 +59,8 @@ class EvaluationSettings:
     actions: Mapping[str, Any] = field(default_factory=dict)
     sample_actions: bool = True
     engine: str = "auto"
+    max_contacts: int | None = None
+    max_constraints: int | None = None
     threads: int = 0
     device: str = "cpu"
     video: bool = False

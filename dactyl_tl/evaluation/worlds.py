@@ -83,6 +83,7 @@ class SimulatedWorld:
         """Step every simulation whose trial goes on; see :class:`World`."""
         step = self._current().set("action", action.to(self.env.device))
         after = self.env.step(step)["next"]
+        self.env.check()
         after["is_init"] = torch.zeros_like(step["is_init"])
         self._now = after
         return Events(

@@ -62,6 +62,9 @@ def make_physics(
     Raises:
         ValueError: unknown engine, a device that it does not run on, or a package that it lacks.
     """
+    for name, value in (("max_contacts", max_contacts), ("max_constraints", max_constraints)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, not {value!r}.")
     if resolve_engine(engine, device) == "native":
         return NativePhysics(model, num_worlds, num_threads)
     from dactyl_tl.simulation.warp import MAX_CONSTRAINTS, MAX_CONTACTS, WarpPhysics

@@ -93,10 +93,9 @@ class WarpPhysics:
                 njmax=max_constraints,
             )
         self._fields = {name: self._field(name) for name in (*RANDOMIZED_FIELDS, *derived)}
-        self._initial = {name: wp.to_torch(getattr(self._data, name)).clone() for name in _STATE}
-        self._initial["qpos"] = torch.from_numpy(model.qpos0).to(self._initial["qpos"]).expand(num_worlds, -1)
         self._state = {name: wp.to_torch(getattr(self._data, name)) for name in _STATE}
         self.qpos, self.qvel, self.ctrl, self.xfrc_applied = (self._state[name] for name in _STATE[:4])
+        self._qpos0 = torch.from_numpy(model.qpos0).to(self.qpos)
         self.xpos = wp.to_torch(self._data.xpos)
         self.site_xpos = wp.to_torch(self._data.site_xpos)
         self.site_xmat = wp.to_torch(self._data.site_xmat).flatten(-2)
@@ -144,24 +143,26 @@ class WarpPhysics:
         self._diverged &= ~mask
 
     def _put_back(self, mask: Tensor) -> None:
-        for name, value in self._initial.items():
-            _assign(self._state[name], value, mask)
+        _assign(self.qpos, self._qpos0, mask)
+        for name in _STATE[1:]:
+            value = self._state[name]
+            value.masked_fill_(_rows(mask, value), 0.0)
 
     def diverged(self) -> Tensor:
         return self._diverged.clone()
 
     def check(self) -> None:
         flags = wp.to_torch(self._data.overflow)
+        if not (flags & int(_FULL)).any():
+            return
         counts = {flag: int((flags & int(flag) != 0).sum()) for flag in mjw.OverflowType if flag & _FULL}
         flags.zero_()
         full = [f"{flag.name} in {count}" for flag, count in counts.items() if count]
-        if full:
-            raise SimulationError(
-                f"Of {self.num_worlds} simulations, contacts or constraints did not fit and were left out "
-                f"({', '.join(full)}). Raise environment.max_constraints (now "
-                f"{self._capacity['max_constraints']}) for NEFC, environment.max_contacts (now "
-                f"{self._capacity['max_contacts']}) for the others."
-            )
+        raise SimulationError(
+            f"Of {self.num_worlds} simulations, contacts or constraints did not fit and were left out "
+            f"({', '.join(full)}). Raise max_constraints (now {self._capacity['max_constraints']}) for NEFC, "
+            f"max_contacts (now {self._capacity['max_contacts']}) for the others."
+        )
 
     def state(self) -> Tensor:
         return torch.cat([value.flatten(1) for value in self._state.values()], dim=1)
@@ -245,5 +246,9 @@ def _like_native(model: mujoco.MjModel) -> mujoco.MjModel:
 
 def _assign(target: Tensor, value: Tensor, mask: Tensor) -> None:
     """Replace the rows of ``target`` that are in ``mask`` (N,), in place and without asking how many."""
-    rows = mask.view(-1, *[1] * (target.dim() - 1))
-    target.copy_(torch.where(rows, value, target))
+    target.copy_(torch.where(_rows(mask, target), value, target))
+
+
+def _rows(mask: Tensor, tensor: Tensor) -> Tensor:
+    """``mask`` (N,) with as many dimensions as ``tensor`` (N, ...)."""
+    return mask.view(-1, *[1] * (tensor.dim() - 1))
