@@ -74,10 +74,16 @@ def compare(task: str, simulations: int, device: str) -> list[list[str]]:
             running &= ~done[:, 0].cpu()
         if step in STEPS:
             for row, env in zip(rows, (warp, again), strict=True):
-                middle, tenth = apart(native, env, running).quantile(torch.tensor([0.5, 0.9]).double())
-                row.append(f"{middle:.0e}, {tenth:.0e}")
+                row.append(_cell(apart(native, env, running)))
     warp.check()
     return rows
+
+
+def _cell(differences: Tensor) -> str:
+    if not len(differences):
+        return "all dropped"
+    middle, tenth = differences.quantile(torch.tensor([0.5, 0.9]).to(differences))
+    return f"{middle:.0e}, {tenth:.0e}"
 
 
 def _everyone(env: ReorientEnv) -> Tensor:
