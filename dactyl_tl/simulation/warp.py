@@ -26,9 +26,9 @@ MAX_CONTACTS = 64
 """Contacts of a simulation that memory is made for, on average over all: the block has 4 in the median and
 up to 26, the prism 6 and up to 38."""
 
-MAX_CONSTRAINTS = 320
+MAX_CONSTRAINTS = 384
 """Constraint rows of any one simulation that memory is made for: up to 154 were seen with the block, 234 with
-the prism."""
+the prism in a fist."""
 
 DIVERGED = 1e10
 """A position or velocity beyond this is a simulation that diverged, as in MuJoCo (``mjMAXVAL``)."""
