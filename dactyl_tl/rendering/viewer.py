@@ -13,6 +13,8 @@ import io
 import multiprocessing
 import queue
 import signal
+import socket
+import time
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any
@@ -82,6 +84,7 @@ class ViewerServer:
         self.viewer = viewer
         self.address = viewer.address
         self._handle.set_model(model, data=self._data)
+        _wait_until_reachable(self.address)
 
     def show(self, state: ArrayLike) -> None:
         """Show ``qpos`` (31,) followed by the goal's orientation (4,), as one array."""
@@ -123,6 +126,19 @@ def _open_viewer(
     viewer.vis_options.geomgroup[[COLLISION_GROUP, HIDDEN_GROUP]] = 0
     viewer.vis_options.sitegroup[:] = 0
     return viewer
+
+
+def _wait_until_reachable(address: tuple[str, int]) -> None:
+    """Until the page is served: the viewer binds its socket first, and listens a moment later."""
+    until = time.monotonic() + START_TIMEOUT
+    while True:
+        try:
+            socket.create_connection(address, timeout=1.0).close()
+            return
+        except ConnectionRefusedError:
+            if time.monotonic() > until:
+                raise RuntimeError(f"the viewer does not answer on {address[0]}:{address[1]}") from None
+            time.sleep(0.02)
 
 
 class LiveViewer:
