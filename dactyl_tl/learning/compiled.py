@@ -7,8 +7,12 @@ from collections.abc import Callable
 import torch
 from tensordict import TensorDictBase
 from torch import Tensor
+from torch.torch_version import TorchVersion
 
 from dactyl_tl.models import NetworkConfig
+
+OLDEST = "2.13"
+"""Version of torch: 2.11 compiles the places of episodes that start inside chunks wrongly."""
 
 Losses = Callable[[TensorDictBase], dict[str, Tensor]]
 
@@ -37,8 +41,14 @@ def check_compilable(network: NetworkConfig) -> None:
     """Refuse what compiles to wrong gradients.
 
     Raises:
-        ValueError: an LSTM runs by another backend than ``nn.LSTM``.
+        ValueError: torch is too old, or an LSTM runs by another backend than ``nn.LSTM``.
     """
+    version = TorchVersion(torch.__version__)
+    if version < OLDEST:
+        raise ValueError(
+            f"ppo.compile is true, which torch {version} cannot do: its gradients come out wrong; "
+            f"install torch {OLDEST} or set ppo.compile=false"
+        )
     if "lstm" in (network.policy, network.value) and network.backend not in ("auto", "pad"):
         raise ValueError(
             f"ppo.compile is true, which network.backend={network.backend} cannot do: its gradients come "

@@ -35,7 +35,7 @@ class PPOConfig:
         max_gradient_norm: limit of the gradient norm of each network by itself.
         seed: of the order of the minibatches.
         compile: let ``torch.compile`` translate the loss and its gradients, on a GPU into CUDA graphs;
-            takes a minute at the start.
+            takes a minute at the start, and torch 2.13.
 
     Raises:
         ValueError: a value is outside its limits or a choice is unknown.

@@ -4,15 +4,20 @@ import shutil
 
 import pytest
 import torch
+from torch.torch_version import TorchVersion
 
 from benchmarks.learner import synthetic_rollout
-from dactyl_tl.learning.compiled import roomy
+from dactyl_tl.learning.compiled import OLDEST, roomy
 from dactyl_tl.models import NetworkConfig
 from tests.learning.runs import fit, make_module
 
+too_old = pytest.mark.skipif(
+    TorchVersion(torch.__version__) < OLDEST, reason=f"torch before {OLDEST} compiles it wrongly"
+)
 SMALL = NetworkConfig(dense=24, lstm=16)
 
 
+@too_old
 @pytest.mark.timeout(400)
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++")
 def test_compiled_updates_lead_to_the_same_weights():
@@ -29,6 +34,13 @@ def test_compiled_updates_lead_to_the_same_weights():
     assert logged[1] == pytest.approx(logged[0], rel=1e-3, abs=1e-4)
 
 
+def test_a_torch_that_compiles_wrongly_is_refused(monkeypatch):
+    monkeypatch.setattr(torch, "__version__", "2.11.0+cu130")
+    with pytest.raises(ValueError, match=r"torch 2\.11\.0\+cu130 cannot do: .*install torch 2\.13"):
+        make_module(SMALL, compile=True)
+
+
+@too_old
 def test_a_backend_whose_compiled_gradients_are_wrong_is_refused():
     with pytest.raises(ValueError, match=r"network\.backend=scan cannot do: .*set network\.backend=pad"):
         make_module(NetworkConfig(dense=24, lstm=16, backend="scan"), compile=True)
