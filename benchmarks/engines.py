@@ -27,11 +27,12 @@ from typing import Any
 
 import torch
 
+from benchmarks.floors import clock
 from benchmarks.learner import CHUNK, fit
 from benchmarks.process import MARK, peak_memory_mib
 from benchmarks.report import environment, heading, spread, table, write_json
 from dactyl_tl.collection import CollectionPlan, RolloutDataModule
-from dactyl_tl.contract import NUM_ACTUATORS, NUM_BINS
+from dactyl_tl.contract import CONTROL_PERIOD, NUM_ACTUATORS, NUM_BINS
 from dactyl_tl.envs import ReorientEnv, make_env
 from dactyl_tl.learning import PPOConfig, PPOModule
 from dactyl_tl.models import NetworkConfig, build_actor, build_critic
@@ -118,14 +119,12 @@ class Clock:
     """Wall-clock seconds by name, with the device idle at each border."""
 
     def __init__(self, device: str) -> None:
-        self._device = device
+        self._device = torch.device(device)
         self.seconds: dict[str, float] = {}
 
     def now(self) -> float:
         """Seconds, once the device has done all it was asked to."""
-        if self._device == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter()
+        return clock(self._device)
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """``function`` with its time added to ``name``."""
@@ -142,11 +141,11 @@ class Clock:
 
 def measure_environment(case: Case, seconds: float, repetitions: int) -> dict[str, Any]:
     """Control steps per second, in so many samples."""
-    env, clock = make(case), Clock(case.device)
+    env, watch = make(case), Clock(case.device)
     entries = env.reset()
     rates = []
     for turn in range(repetitions + 1):  # the first warms up
-        start, steps = clock.now(), 0
+        start, steps = watch.now(), 0
         # Without a wait in between: a GPU is given the next step while it works on this one.
         while time.perf_counter() - start < seconds or steps < 2:
             shape = (case.worlds, NUM_ACTUATORS)
@@ -155,14 +154,14 @@ def measure_environment(case: Case, seconds: float, repetitions: int) -> dict[st
                 _, entries = env.step_and_maybe_reset(entries)
             steps += 1
         if turn:
-            rates.append(steps * case.worlds / (clock.now() - start))
+            rates.append(steps * case.worlds / (watch.now() - start))
     env.check()
     return {"rates": rates, **memory(case)}
 
 
 def measure_iteration(case: Case, options: argparse.Namespace) -> dict[str, Any]:
     """Seconds of each part of an iteration of PPO, in so many samples."""
-    clock = Clock(case.device)
+    watch = Clock(case.device)
     network = NetworkConfig(options.dense, options.lstm)
     transitions = case.worlds * options.steps
     config = PPOConfig(
@@ -173,7 +172,7 @@ def measure_iteration(case: Case, options: argparse.Namespace) -> dict[str, Any]
     def timed_env(worker: int) -> ReorientEnv:
         env = make(case, worker)
         for name in ("_step", "_reset"):
-            setattr(env, name, clock.timed("simulation", getattr(env, name)))
+            setattr(env, name, watch.timed("simulation", getattr(env, name)))
         return env
 
     plan = CollectionPlan(
@@ -187,8 +186,8 @@ def measure_iteration(case: Case, options: argparse.Namespace) -> dict[str, Any]
         device=case.device,
     )
     data = RolloutDataModule(plan, module.actor, "inprocess")
-    data.collect = clock.timed("collection", data.collect)  # type: ignore[method-assign]
-    module.training_step = clock.timed("optimisation", module.training_step)  # type: ignore[method-assign]
+    data.collect = watch.timed("collection", data.collect)  # type: ignore[method-assign]
+    module.training_step = watch.timed("optimisation", module.training_step)  # type: ignore[method-assign]
     laps: list[dict[str, float]] = []
 
     class Laps(torch.utils.data.IterableDataset):
@@ -197,11 +196,11 @@ def measure_iteration(case: Case, options: argparse.Namespace) -> dict[str, Any]
 
         def __iter__(self) -> Any:
             for _ in range(options.repetitions + 1):
-                laps.append(dict(clock.seconds))
+                laps.append(dict(watch.seconds))
                 yield data.collect()
 
-    fit(module, Laps(), [])
-    laps.append(dict(clock.seconds))
+    fit(module, Laps(), [], case.device)
+    laps.append(dict(watch.seconds))
     data.close()
     parts = []
     for before, after in itertools.pairwise(laps[1:]):  # the first iteration warms up
@@ -243,7 +242,7 @@ def speed_row(case: Case, result: dict[str, Any]) -> list[str]:
     if "absent" in result:
         return [*head, "not measured", "", "", "", ""]
     rate, deviation = spread(result["rates"])
-    simulated = rate * 0.08
+    simulated = rate * CONTROL_PERIOD
     return [*head, f"{rate:,.0f}", f"{deviation:,.0f}", f"{simulated:,.0f}", *_memory_cells(result)]
 
 

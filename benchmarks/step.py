@@ -18,6 +18,7 @@ from benchmarks.learner import CHUNK, fit, learner, synthetic_rollout
 from benchmarks.report import environment, heading, table, write_json
 from dactyl_tl.learning import check_compilable
 from dactyl_tl.models import NetworkConfig, check_backend
+from dactyl_tl.resources import forget_peak_gpu, peak_gpu
 
 COLUMNS = ("step", "seconds", "transitions/s", "of the arithmetic floor", "of the byte floor", "peak memory")
 VARIANTS = [("pad", False), ("pad", True), ("scan", False), ("scan", True), ("triton", False)]
@@ -82,9 +83,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             continue
         timer = Timer(options, backend, compile, precision)
         if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
+            forget_peak_gpu(device)
         timer.run(1)  # warms up: kernels, memory pools, compilation
-        peaks[name] = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else None
+        peaks[name] = peak_gpu(device) if device.type == "cuda" else None
         timer.seconds.clear()
         timers[name] = timer
     for _ in range(options.repetitions):

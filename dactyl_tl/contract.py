@@ -83,6 +83,11 @@ POLICY = "policy"
 PRIVILEGED = "privileged"
 """First part of the nested tensordict keys, as in ``("policy", "object_position")``."""
 
+STEPS, STATES, SIMULATION = "steps", "states", "simulation"
+"""Entries of a collected rollout ``[N, chunks]``: its steps ``[N, chunks, T]``, the policy's recurrent
+states before each chunk ``[N, chunks]``, and the number of the simulation, int64, counted through all
+workers."""
+
 REWARD_TERMS = ("rotation", "success", "drop", "dense")
 """Parts of the reward, each weighted, under ``("reward_terms", name)``; their sum is ``reward``."""
 

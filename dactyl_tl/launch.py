@@ -144,12 +144,12 @@ def _run_directory(resume: str | None, name: str) -> str:
 
     With ``resume=auto`` the experiment's name alone, so that the same command finds it again.
     """
+    label = name if name not in ("None", "null") else "train"
     if resume == AUTO:
-        return f"runs/{name if name not in ('None', 'null') else 'train'}"
+        return f"runs/{label}"
     if resume and str(resume) not in ("None", "null"):
         path = Path(resume)
         return str(path if path.is_dir() else path.parent.parent)
-    label = name if name not in ("None", "null") else "train"
     return f"runs/{datetime.now():%Y-%m-%d_%H-%M-%S}_{label}"
 
 

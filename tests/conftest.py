@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(config, items):
     }
     for item in items:
         for marker, reason in absent.items():
-            if marker in item.keywords and reason:
+            if reason and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 

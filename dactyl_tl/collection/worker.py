@@ -24,12 +24,11 @@ from torchrl.envs import Compose, EnvBase, InitTracker, TransformedEnv
 from torchrl.modules.utils import get_primers_from_module
 
 from dactyl_tl.collection.board import Board
-from dactyl_tl.contract import POLICY
+from dactyl_tl.contract import POLICY, SIMULATION, STATES, STEPS
 
-STEPS, STATES, VERSION, SIMULATION = "steps", "states", "version", "simulation"
-"""Entries of what a worker collects: [N, chunks, T] transitions and, for each chunk [N, chunks],
-the recurrent states at its start, the version of the weights that acted, and the number of the
-simulation, counted through all workers."""
+VERSION = "version"
+"""Entry of what a worker collects besides those of the contract: for each chunk [N, chunks], the version of
+the weights that acted."""
 
 
 def recurrent_environment(env: EnvBase, policy: TensorDictModuleBase) -> EnvBase:

@@ -82,7 +82,8 @@ class InitialStateConfig:
     """Share of resets that simulate new initial states. The others draw from the recent ones, which saves
     most of what a reset costs: as much as an episode of its length."""
     pool: int = 1024
-    """Recent initial states that are kept."""
+    """Recent initial states that are kept; an engine that steps all simulations at once keeps as many as
+    there are simulations."""
     position_spread: float = 0.005
     """Standard deviation of the object's placement, m (published with OpenAI's later environments)."""
 

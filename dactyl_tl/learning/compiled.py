@@ -43,16 +43,16 @@ def check_compilable(network: NetworkConfig) -> None:
     Raises:
         ValueError: torch is too old, or an LSTM runs by another backend than ``nn.LSTM``.
     """
+    if "lstm" in (network.policy, network.value) and network.backend not in ("auto", "pad"):
+        raise ValueError(
+            f"ppo.compile is true, which network.backend={network.backend} cannot do: its gradients come "
+            "out wrong; set network.backend=pad or ppo.compile=false"
+        )
     version = TorchVersion(torch.__version__)
     if version < OLDEST:
         raise ValueError(
             f"ppo.compile is true, which torch {version} cannot do: its gradients come out wrong; "
             f"install torch {OLDEST} or set ppo.compile=false"
-        )
-    if "lstm" in (network.policy, network.value) and network.backend not in ("auto", "pad"):
-        raise ValueError(
-            f"ppo.compile is true, which network.backend={network.backend} cannot do: its gradients come "
-            "out wrong; set network.backend=pad or ppo.compile=false"
         )
 
 

@@ -11,12 +11,8 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 from torchrl.modules import set_recurrent_mode
 
-from dactyl_tl.contract import PRIVILEGED
+from dactyl_tl.contract import PRIVILEGED, SIMULATION, STATES, STEPS
 from dactyl_tl.models import IS_INIT, Critic
-
-STEPS, STATES, SIMULATION = "steps", "states", "simulation"
-"""Entries of a collected rollout ``[N, chunks]``: its steps ``[N, chunks, T]``, the policy's recurrent
-states before each chunk ``[N, chunks]``, and which simulation a row comes from, int64."""
 
 
 @dataclass(frozen=True)

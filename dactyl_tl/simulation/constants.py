@@ -12,6 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+DERIVED = ("dof_invweight0", "body_invweight0", "tendon_invweight0", "body_subtreemass")
+"""Model fields that :class:`MassConstants` computes."""
+
 
 class MassConstants:
     """Inverse weights and subtree masses of N variants of ``model``.

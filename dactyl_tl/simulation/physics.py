@@ -73,7 +73,7 @@ class Physics(Protocol):
     def check(self) -> None:
         """Look for contacts or constraints that were left out since the last call, for want of memory.
 
-        The only call that waits for a GPU, for once between rollouts.
+        Waits for a GPU: for once a rollout, not for every step of one.
 
         Raises:
             SimulationError: how many simulations lost how much, and what to raise.

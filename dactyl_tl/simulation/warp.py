@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import mujoco
 import mujoco_warp as mjw
@@ -17,7 +18,7 @@ import warp as wp
 from torch import Tensor
 
 from dactyl_tl.errors import SimulationError
-from dactyl_tl.simulation.constants import MassConstants
+from dactyl_tl.simulation.constants import DERIVED, MassConstants
 from dactyl_tl.simulation.physics import RANDOMIZED_FIELDS
 
 wp.config.log_level = wp.LOG_WARNING  # not a line for each of a hundred kernels
@@ -73,12 +74,11 @@ class WarpPhysics:
         self._capacity = {"max_contacts": max_contacts, "max_constraints": max_constraints}
         device = torch.empty(0, device=device).device  # with its index
         self._constants = MassConstants(model, device)
-        derived = ("dof_invweight0", "body_invweight0", "tendon_invweight0", "body_subtreemass")
         in_model = [name for name in RANDOMIZED_FIELDS if not name.startswith("opt.")]
         wp.init()
         self._device = wp.device_from_torch(device)
         with wp.ScopedDevice(self._device), _explained_shortage(device, num_worlds, max_constraints):
-            self._model = mjw.put_model(_like_native(model), dict.fromkeys((*in_model, *derived), num_worlds))
+            self._model = mjw.put_model(_like_native(model), dict.fromkeys((*in_model, *DERIVED), num_worlds))
             options = self._model.opt
             options.timestep = wp.full(num_worlds, model.opt.timestep, dtype=float)
             options.gravity = wp.full(num_worlds, wp.vec3(*model.opt.gravity), dtype=wp.vec3)
@@ -92,7 +92,9 @@ class WarpPhysics:
                 nccdmax=max(1, max_contacts // 8),
                 njmax=max_constraints,
             )
-        self._fields = {name: self._field(name) for name in (*RANDOMIZED_FIELDS, *derived)}
+        self._fields = {
+            name: wp.to_torch(getattr(*_place(self._model, name))) for name in (*RANDOMIZED_FIELDS, *DERIVED)
+        }
         self._state = {name: wp.to_torch(getattr(self._data, name)) for name in _STATE}
         self.qpos, self.qvel, self.ctrl, self.xfrc_applied = (self._state[name] for name in _STATE[:4])
         self._qpos0 = torch.from_numpy(model.qpos0).to(self.qpos)
@@ -176,7 +178,7 @@ class WarpPhysics:
     def materialize(self, world: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
         model = copy.copy(self.model)
         for name, value in self._fields.items():
-            owner, attribute = (model.opt, name.removeprefix("opt.")) if "." in name else (model, name)
+            owner, attribute = _place(model, name)
             row = value[world].cpu().numpy()
             if row.ndim:
                 getattr(owner, attribute)[:] = row
@@ -187,12 +189,6 @@ class WarpPhysics:
             getattr(data, name)[:] = value[world].cpu().numpy()
         mujoco.mj_kinematics(model, data)
         return model, data
-
-    def _field(self, name: str) -> Tensor:
-        owner, attribute = (
-            (self._model.opt, name.removeprefix("opt.")) if "." in name else (self._model, name)
-        )
-        return wp.to_torch(getattr(owner, attribute))
 
     def _load_kernels(self) -> None:
         """One physics step without a graph, so that none is compiled while a graph is captured."""
@@ -242,6 +238,11 @@ def _like_native(model: mujoco.MjModel) -> mujoco.MjModel:
     model = copy.copy(model)
     model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_NATIVECCD
     return model
+
+
+def _place(model: Any, name: str) -> tuple[Any, str]:
+    """The object that holds the model field ``name``, and its attribute there."""
+    return (model.opt, name.removeprefix("opt.")) if name.startswith("opt.") else (model, name)
 
 
 def _assign(target: Tensor, value: Tensor, mask: Tensor) -> None:

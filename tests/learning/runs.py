@@ -7,18 +7,26 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import pytest
 import torch
 from pytorch_lightning import Trainer
 from tensordict import TensorDictBase
+from torch.torch_version import TorchVersion
 from torch.utils.data import DataLoader, IterableDataset
 from torchrl.collectors import Collector
 from torchrl.envs import Compose, EnvBase, InitTracker, TransformedEnv
 from torchrl.modules.utils import get_primers_from_module
 
 from dactyl_tl.learning import PPOConfig, PPOModule
+from dactyl_tl.learning.compiled import OLDEST
 from dactyl_tl.models import Actor, NetworkConfig, build_actor, build_critic
 
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+
+
+compiles = pytest.mark.skipif(
+    TorchVersion(torch.__version__) < OLDEST, reason=f"torch before {OLDEST} compiles the update wrongly"
+)
 
 
 class Rollouts(IterableDataset[TensorDictBase]):

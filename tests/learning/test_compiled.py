@@ -4,20 +4,16 @@ import shutil
 
 import pytest
 import torch
-from torch.torch_version import TorchVersion
 
 from benchmarks.learner import synthetic_rollout
-from dactyl_tl.learning.compiled import OLDEST, roomy
+from dactyl_tl.learning.compiled import roomy
 from dactyl_tl.models import NetworkConfig
-from tests.learning.runs import fit, make_module
+from tests.learning.runs import compiles, fit, make_module
 
-too_old = pytest.mark.skipif(
-    TorchVersion(torch.__version__) < OLDEST, reason=f"torch before {OLDEST} compiles it wrongly"
-)
 SMALL = NetworkConfig(dense=24, lstm=16)
 
 
-@too_old
+@compiles
 @pytest.mark.timeout(400)
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++")
 def test_compiled_updates_lead_to_the_same_weights():
@@ -40,7 +36,6 @@ def test_a_torch_that_compiles_wrongly_is_refused(monkeypatch):
         make_module(SMALL, compile=True)
 
 
-@too_old
 def test_a_backend_whose_compiled_gradients_are_wrong_is_refused():
     with pytest.raises(ValueError, match=r"network\.backend=scan cannot do: .*set network\.backend=pad"):
         make_module(NetworkConfig(dense=24, lstm=16, backend="scan"), compile=True)

@@ -2,12 +2,10 @@
 
 import pytest
 import torch
-from torch.torch_version import TorchVersion
 
 from benchmarks.learner import synthetic_rollout
-from dactyl_tl.learning.compiled import OLDEST
 from dactyl_tl.models import NetworkConfig
-from tests.learning.runs import fit, make_module
+from tests.learning.runs import compiles, fit, make_module
 
 
 def weights_after_two_updates(accelerator, backend="auto", **ppo):
@@ -20,10 +18,10 @@ def weights_after_two_updates(accelerator, backend="auto", **ppo):
 
 @pytest.mark.gpu
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("backend", "compile"), [("pad", False), ("pad", True), ("triton", False)])
+@pytest.mark.parametrize(
+    ("backend", "compile"), [("pad", False), pytest.param("pad", True, marks=compiles), ("triton", False)]
+)
 def test_updates_on_a_gpu_lead_to_the_same_weights(backend, compile, monkeypatch):
-    if compile and TorchVersion(torch.__version__) < OLDEST:
-        pytest.skip(f"torch before {OLDEST} compiles it wrongly")
     # cuDNN's LSTM would round products to ten bits.
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     expected = weights_after_two_updates("cpu")

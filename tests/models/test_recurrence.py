@@ -44,13 +44,9 @@ def outcome(backend: str, data, device: str = "cpu"):
     return [each.cpu() for each in (logits.detach(), *gradients, *states)]
 
 
-@pytest.mark.parametrize("backend", ["auto", "scan", "triton"])
+@pytest.mark.parametrize("backend", ["auto", "scan", pytest.param("triton", marks=pytest.mark.gpu)])
 def test_backends_give_the_same_outputs_and_gradients_also_where_episodes_start_inside(backend):
-    device = "cpu"
-    if backend == "triton":
-        if not torch.cuda.is_available():
-            pytest.skip("TorchRL's Triton kernels need an NVIDIA GPU")
-        device = "cuda"
+    device = "cuda" if backend == "triton" else "cpu"
     data = sequences()
     # Triton multiplies in TF32.
     tolerance = {"atol": 2e-2, "rtol": 2e-2} if device == "cuda" else {"atol": 1e-5, "rtol": 1e-4}
