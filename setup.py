@@ -32,8 +32,11 @@ REQUIREMENTS = [
 
 GPU = ["mujoco-warp>=4.0,<5", "warp-lang>=1.15,<2"]
 
+CLUSTER = ["ray>=2.52,<3"]  # the first with token authentication
+
 DEVELOPMENT = [
     *GPU,  # its CPU device runs in the tests
+    *CLUSTER,
     "build>=1.2",
     "hypothesis>=6.100",
     "mypy==2.4.1",
@@ -63,7 +66,7 @@ setup(
     ],
     python_requires=">=3.11,<3.14",
     install_requires=REQUIREMENTS,
-    extras_require={"gpu": GPU, "dev": DEVELOPMENT},
+    extras_require={"gpu": GPU, "cluster": CLUSTER, "dev": DEVELOPMENT},
     packages=[
         *find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
         "dactyl_tl.conf",

@@ -7,7 +7,9 @@ are refused.
 
 from __future__ import annotations
 
+import importlib.util
 import math
+import re
 import types
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -25,8 +27,9 @@ from dactyl_tl.simulation.engines import ENGINES, resolve_engine
 from dactyl_tl.simulation.hand import HANDS
 from dactyl_tl.simulation.scene import TASKS
 
-COLLECTIONS = ("multiprocess", "inprocess", "asynchronous")
+COLLECTIONS = ("multiprocess", "inprocess", "asynchronous", "ray")
 COLLECTION_DEVICES = ("cpu", "learner")
+ADDRESS = re.compile(r"auto|[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,10 @@ class CollectionConfig:
 
     Args:
         kind: ``"multiprocess"``: worker processes in step with the learner; ``"inprocess"``: no
-            processes; ``"asynchronous"``: workers go on acting while the learner learns.
-        workers: batches of simulations, each with a process of its own unless in-process.
+            processes; ``"asynchronous"``: workers go on acting while the learner learns; ``"ray"``: workers
+            are Ray actors on any number of machines.
+        workers: batches of simulations, each with a process of its own unless in-process; with several
+            ranks, of each rank.
         num_envs: simulations of each worker.
         steps: control steps of each simulation in a rollout, a multiple of ``ppo.chunk``.
         threads: of the physics and of torch in each worker.
@@ -49,6 +54,13 @@ class CollectionConfig:
             environment's own matter.
         keep_simulations: whether checkpoints hold the simulations, some 10 KB each, from which a
             resumed run continues bit for bit; otherwise it begins new episodes.
+        patience: s without a sign of life after which a worker, an actor or a rank counts as lost; longer
+            than any rollout takes.
+        address: of a Ray cluster, ``"host:port"``, or ``"auto"`` for the one this machine belongs to;
+            null starts one on this machine, for it alone.
+        max_age: versions that a rollout from Ray may be behind the newest weights when it arrives; older
+            ones are dropped. 0 makes actors wait for every update, as ``"multiprocess"`` does.
+        gpus: of each Ray actor, for ``environment.device=cuda``; a share is possible.
     """
 
     kind: str = "multiprocess"
@@ -60,6 +72,10 @@ class CollectionConfig:
     window: int = 200
     device: str = "cpu"
     keep_simulations: bool = True
+    patience: float = 300.0
+    address: str | None = None
+    max_age: int = 2
+    gpus: float = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in COLLECTIONS:
@@ -75,8 +91,19 @@ class CollectionConfig:
         for name in ("workers", "num_envs", "steps", "threads", "window"):
             if getattr(self, name) < 1:
                 raise ValueError(f"collection.{name} is {getattr(self, name)!r}; it must be at least 1")
-        if self.learner_threads < 0:
-            raise ValueError(f"collection.learner_threads is {self.learner_threads!r}; it must be at least 0")
+        for name in ("learner_threads", "max_age", "gpus"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"collection.{name} is {getattr(self, name)!r}; it must be at least 0")
+        if not self.patience > 0:
+            raise ValueError(f"collection.patience is {self.patience!r}; it must be above 0")
+        if self.address is not None and not ADDRESS.fullmatch(self.address):
+            raise ValueError(f"collection.address is {self.address!r}; it must be auto, host:port or null")
+        if self.kind != "ray" and (self.address is not None or self.gpus):
+            name = "address" if self.address is not None else "gpus"
+            raise ValueError(
+                f"collection.{name} is {getattr(self, name)!r}, which collection.kind={self.kind} has no use "
+                "for; set collection=ray"
+            )
 
     @property
     def rollout_frames(self) -> int:
@@ -159,6 +186,10 @@ def check(cfg: DictConfig) -> Settings:
     except ValueError as error:  # raised by a dataclass that refuses a value
         raise ConfigurationError(str(error)) from error
     _check_sizes(settings)
+    if settings.collection.kind == "ray" and importlib.util.find_spec("ray") is None:
+        raise ConfigurationError(
+            'collection.kind is ray, which is not installed; pip install "dactyl_tl[cluster]"'
+        )
     return settings
 
 

@@ -15,6 +15,10 @@ class CollectionError(TrainingError):
     """Collection cannot go on, as when a worker process was killed; the learner's state is intact."""
 
 
+class InterruptedCollection(CollectionError):
+    """Training was asked to end while it waited for rollouts."""
+
+
 class SimulationError(CollectionError):
     """The physics engine cannot go on, as when contacts did not fit its memory."""
 

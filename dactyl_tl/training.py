@@ -21,7 +21,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
@@ -34,9 +33,9 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from dactyl_tl.collection.collectors import CollectionPlan
 from dactyl_tl.collection.datamodule import RolloutDataModule
-from dactyl_tl.collection.simulations import make_simulations
+from dactyl_tl.collection.simulations import make_simulations, seed_of
 from dactyl_tl.configuration import Settings, check
-from dactyl_tl.errors import ConfigurationError, TrainingError
+from dactyl_tl.errors import ConfigurationError, InterruptedCollection, TrainingError
 from dactyl_tl.learning import PPOModule
 from dactyl_tl.models import build_actor, build_critic, check_backend
 from dactyl_tl.resources import out_of_memory
@@ -97,12 +96,15 @@ def train(cfg: DictConfig) -> TrainingResult:
             module.actor,
             settings.collection.kind,
             settings.collection.window,
+            stopping=lambda: session.signal is not None,
         )
         for logger in loggers:
             logger.log_hyperparams(_plain(cfg))
         try:
             with session.graceful_signals():
                 trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        except InterruptedCollection:
+            pass  # the checkpoint holds all updates, and the session knows the signal
         except torch.OutOfMemoryError as error:
             raise TrainingError(out_of_memory(settings, session.learning, device)) from error
         finally:
@@ -130,20 +132,32 @@ def collection_plan(settings: Settings, rank: int = 0, learner: torch.device | s
     collection = settings.collection
     environment = dict(settings.environment)
     environment |= {"num_envs": collection.num_envs, "num_threads": collection.threads}
-    streams = np.random.SeedSequence([settings.seed, rank]).spawn(collection.workers + 1)
-    seeds = [int(stream.generate_state(1)[0]) for stream in streams]
+    entropy = (settings.seed, rank)
     return CollectionPlan(
-        make_env=partial(make_simulations, environment, seeds[1:]),
+        make_env=partial(make_simulations, environment, entropy),
         make_policy=partial(build_actor, settings.network),
         workers=collection.workers,
         steps=collection.steps,
         chunk=settings.ppo.chunk,
-        seed=seeds[0],
+        seed=seed_of(entropy, 0),
         threads=collection.threads,
-        device=str(learner) if collection.device == "learner" else "cpu",
+        device=_acting_device(settings, learner),
         simulations=f"{collection.num_envs} of the {_engine(environment)} engine",
         keep_simulations=collection.keep_simulations,
+        patience=collection.patience,
+        address=collection.address,
+        max_age=collection.max_age,
+        gpus=collection.gpus,
     )
+
+
+def _acting_device(settings: Settings, learner: torch.device | str) -> str:
+    """Where the policy acts: with the learner, with the simulations of a Ray actor, or on the CPU."""
+    if settings.collection.device == "learner":
+        return str(learner)
+    if settings.collection.kind == "ray":
+        return str(settings.environment.get("device", "cpu"))
+    return "cpu"
 
 
 def _engine(environment: Mapping[str, Any]) -> str:

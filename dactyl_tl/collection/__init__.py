@@ -6,12 +6,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dactyl_tl.collection.collectors import SOURCES, CollectionPlan
+    from dactyl_tl.collection.collectors import CollectionPlan
     from dactyl_tl.collection.datamodule import RolloutDataModule
+    from dactyl_tl.collection.sources import SOURCES
 
 __all__ = ["SOURCES", "CollectionPlan", "RolloutDataModule"]
 
-_MODULES = {"SOURCES": "collectors", "CollectionPlan": "collectors", "RolloutDataModule": "datamodule"}
+_MODULES = {"SOURCES": "sources", "CollectionPlan": "collectors", "RolloutDataModule": "datamodule"}
 
 
 def __getattr__(name: str) -> Any:

@@ -12,14 +12,33 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import nn
 
+from dactyl_tl.collection.arrays import arrays_of, copy_arrays
+
 KNOBS = ("goal_angle", "randomization_scale")
 """Attributes of the environment that may be changed during training, as by a curriculum."""
+
+
+@dataclass(frozen=True)
+class Posted:
+    """What a board said at one moment, as it can be sent to another machine.
+
+    Attributes:
+        version: of the weights.
+        weights: parameters and buffers of the policy, by name.
+        knobs: the knobs that were turned, and their values.
+    """
+
+    version: int
+    weights: dict[Any, np.ndarray]
+    knobs: dict[str, float]
 
 
 class Board:
@@ -75,6 +94,19 @@ class Board:
         with self._lock:
             _weights(policy).update_(self._weights)
             return int(self._version)
+
+    def posted(self) -> Posted:
+        """All that is posted now, in memory of its own."""
+        with self._lock:
+            return Posted(self.version, arrays_of(self._weights.clone()), self.knobs)
+
+    def take(self, posted: Posted) -> None:
+        """Post what another board said, under its version."""
+        with self._lock:
+            copy_arrays(posted.weights, self._weights)
+            self._version.fill_(posted.version)
+        for name, value in posted.knobs.items():
+            self.turn(name, value)
 
     def state_dict(self) -> dict[str, Any]:
         """Version and knobs; the weights belong to the learner's own state."""

@@ -1,4 +1,4 @@
-"""Three ways to collect: in this process, in several processes in step, in several out of step.
+"""Three ways to collect on this machine: in this process, in several in step, in several out of step.
 
 All three run :class:`~dactyl_tl.collection.worker.RolloutCollector` and read the same board; they
 differ in who waits for whom.
@@ -45,6 +45,10 @@ class CollectionPlan:
             this process only: then neither weights nor rollouts ever leave it.
         simulations: what they are; a checkpoint continues only those of the same description.
         keep_simulations: whether checkpoints hold them.
+        patience: s without a sign of life after which whoever owes a rollout counts as lost.
+        address: of a Ray cluster; None for one of our own on this machine.
+        max_age: versions that a rollout from a Ray cluster may be behind the newest weights.
+        gpus: of each Ray actor; a share is possible.
     """
 
     make_env: Callable[[int], EnvBase]
@@ -57,6 +61,10 @@ class CollectionPlan:
     device: str = "cpu"
     simulations: str = ""
     keep_simulations: bool = True
+    patience: float = 300.0
+    address: str | None = None
+    max_age: int = 0
+    gpus: float = 0.0
 
 
 class RolloutSource(ABC):
@@ -69,6 +77,8 @@ class RolloutSource(ABC):
         if context is not None and torch.device(plan.device).type != "cpu":
             raise ValueError(f"workers in processes of their own collect on the CPU, not on {plan.device}")
         self.plan = plan
+        self.stopping: Callable[[], bool] = lambda: False
+        """Whether training was asked to end."""
         self.board = Board(policy, context, plan.device)
         self._options: dict[str, Any] = {
             "board": self.board,
@@ -96,8 +106,13 @@ class RolloutSource(ABC):
 
     @property
     def pids(self) -> list[int]:
-        """Process ids of the workers."""
+        """Process ids of the workers on this machine."""
         return []
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What to log of the latest rollout besides what it says itself."""
+        return {}
 
     @abstractmethod
     def close(self) -> None:
@@ -143,7 +158,7 @@ class MultiProcess(RolloutSource):
         context = mp.get_context("spawn")
         super().__init__(plan, policy, context)
         threads = torch.get_num_threads()
-        with _shielded_children(), _explained_start():
+        with shielded_children(), _explained_start():
             self._pool = self.collector(
                 [plan.make_env] * plan.workers,
                 policy_factory=plan.make_policy,
@@ -205,7 +220,7 @@ class MultiProcess(RolloutSource):
             index = max(ended, key=lambda each: codes[each] != 0)
             raise CollectionError(
                 f"worker {index} of {len(codes)} (process {self._pids[index]}) ended with "
-                f"{_ending(codes[index] or 0)}"
+                f"{ending(codes[index] or 0)}"
             ) from cause
 
     def close(self) -> None:
@@ -253,14 +268,6 @@ class Asynchronous(MultiProcess):
         """Nothing to restore."""
 
 
-SOURCES: dict[str, type[InProcess] | type[MultiProcess]] = {
-    "multiprocess": MultiProcess,
-    "inprocess": InProcess,
-    "asynchronous": Asynchronous,
-}
-"""The ways of collecting by the name that the configuration uses."""
-
-
 def unpack(snapshot: bytes) -> dict[str, Any]:
     """A worker's snapshot as a dictionary of tensors in the host's memory."""
     return torch.load(io.BytesIO(snapshot), map_location="cpu", weights_only=True)
@@ -284,7 +291,7 @@ def _explained_start() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _shielded_children() -> Iterator[None]:
+def shielded_children() -> Iterator[None]:
     """Processes started here never see Ctrl-C or SIGTERM, which a terminal or a batch system sends
     to all of them at once: the trainer decides when they end, and they end when it does.
     """
@@ -307,7 +314,7 @@ def _exit_code(process: Any, pid: int) -> int | None:
         return os.waitstatus_to_exitcode(status) if ended else None
 
 
-def _ending(code: int) -> str:
+def ending(code: int) -> str:
     """Words for an exit code."""
     if code < 0:
         name = signal.Signals(-code).name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,8 @@ from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch.utils.data import DataLoader, IterableDataset
 
-from dactyl_tl.collection.collectors import SOURCES, CollectionPlan, RolloutSource, pack, unpack
+from dactyl_tl.collection.collectors import CollectionPlan, RolloutSource, pack, unpack
+from dactyl_tl.collection.sources import SOURCES
 from dactyl_tl.collection.statistics import EpisodeStatistics
 from dactyl_tl.collection.worker import SIMULATION, STATES, STEPS, VERSION
 from dactyl_tl.errors import CollectionError, ConfigurationError
@@ -32,6 +33,7 @@ class RolloutDataModule(LightningDataModule):
         policy: the learner's acting networks, whose parameters change in place.
         kind: a key of :data:`~dactyl_tl.collection.collectors.SOURCES`.
         window: episodes that the statistics average over.
+        stopping: whether training was asked to end; collection then waits no longer than it must.
 
     Attributes:
         frames: environment steps collected so far, over all simulations of all ranks.
@@ -44,9 +46,11 @@ class RolloutDataModule(LightningDataModule):
         policy: TensorDictModuleBase,
         kind: str = "multiprocess",
         window: int = 200,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__()
         self.plan, self.kind = plan, kind
+        self._stopping = stopping
         self.frames = 0
         self.metrics: dict[str, float] = {}
         self.statistics = EpisodeStatistics(window)
@@ -60,6 +64,7 @@ class RolloutDataModule(LightningDataModule):
         """The running collection, started at first use."""
         if self._source is None:
             self._source = SOURCES[self.kind](self.plan, self._policy)
+            self._source.stopping = self._stopping
         return self._source
 
     def setup(self, stage: str) -> None:
@@ -84,7 +89,8 @@ class RolloutDataModule(LightningDataModule):
         self.frames += collected[STEPS].numel() * _world_size()
         age = self.source.board.version - collected[VERSION].double()
         ages = {"collection/weights_age": age.mean(), "collection/weights_age_max": age.max()}
-        self.metrics = self.statistics.update(collected[STEPS].flatten(1, 2), ages)
+        said = self.statistics.update(collected[STEPS].flatten(1, 2), ages)
+        self.metrics = said | self.source.metrics
         return collected
 
     def close(self) -> None:

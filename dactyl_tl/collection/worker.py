@@ -60,7 +60,8 @@ class RolloutCollector(Collector):
         seed: of the actions' generator.
         steps: of a rollout, a multiple of ``chunk``.
         chunk: steps between two recurrent states that are kept.
-        worker_idx: number of this worker.
+        worker_idx: number of this worker, which decides its seeds.
+        slot: its place among the workers, which numbers its simulations; its number by default.
         device: where the policy acts and rollouts are kept; "cpu" or a CUDA device.
     """
 
@@ -74,10 +75,12 @@ class RolloutCollector(Collector):
         steps: int,
         chunk: int,
         worker_idx: int = 0,
+        slot: int | None = None,
         device: str = "cpu",
         **options: Any,
     ) -> None:
         self._board, self._chunks, self._chunk = board, steps // chunk, chunk
+        self._slot = worker_idx if slot is None else slot
         self._device = torch.device(device)
         self._output: TensorDictBase | None = None
         self.weights_version = -1
@@ -137,7 +140,7 @@ class RolloutCollector(Collector):
         traj_ids = chunk["collector", "traj_ids"][:, 0]
         if self._output is None:
             n, chunks = chunk.shape[0], self._chunks
-            simulations = self.worker_idx * n + torch.arange(n, device=self._device)
+            simulations = self._slot * n + torch.arange(n, device=self._device)
             self._output = TensorDict(
                 {
                     STEPS: steps.unsqueeze(1).expand(n, chunks, chunk.shape[1]).clone(),

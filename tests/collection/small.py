@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from dactyl_tl.collection.collectors import SOURCES, CollectionPlan, RolloutSource
+from dactyl_tl.collection.collectors import CollectionPlan, RolloutSource
 from dactyl_tl.collection.simulations import make_simulations
+from dactyl_tl.collection.sources import SOURCES
 from dactyl_tl.models import Actor, NetworkConfig, build_actor
 
 CHUNK, STEPS, ENVS = 5, 20, 3
@@ -32,7 +33,7 @@ def actor(policy: str = "lstm", gain: float = 1.0) -> Actor:
 def plan(workers: int = 2, policy: str = "lstm", seed: int = 5, **toy: Any) -> CollectionPlan:
     settings = {"_target_": "tests.toy.ToyEnv", "num_envs": ENVS, **toy}
     return CollectionPlan(
-        make_env=partial(make_simulations, settings, [100 + i for i in range(workers)]),
+        make_env=partial(make_simulations, settings, (100,)),
         make_policy=partial(build_actor, network(policy)),
         workers=workers,
         steps=STEPS,

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from dactyl_tl.collection.board import KNOBS, Board
-from dactyl_tl.collection.collectors import SOURCES, pack, unpack
+from dactyl_tl.collection.collectors import pack, unpack
 from dactyl_tl.collection.datamodule import as_rollout
 from dactyl_tl.collection.simulations import make_simulations
+from dactyl_tl.collection.sources import SOURCES
 from dactyl_tl.collection.worker import (
     SIMULATION,
     STATES,
