@@ -1,5 +1,6 @@
 """What holds for every test: one thread, no account, no screen, settings that suit a slow machine."""
 
+import json
 import os
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from pathlib import Path
 os.environ.setdefault("WARP_CACHE_PATH", str(Path(__file__).parents[1] / ".warp_cache"))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MUJOCO_GL", "egl")
-os.environ.update(WANDB_MODE="offline", WANDB_SILENT="true", RAY_AUTH_MODE="disabled")
+os.environ.update(WANDB_MODE="offline", WANDB_SILENT="true")
 for name in ("WANDB_API_KEY", "WANDB_RUN_ID", "WANDB_DIR"):
     os.environ.pop(name, None)
 
@@ -23,6 +24,9 @@ hypothesis.settings.load_profile("project")
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="also run what takes minutes")
+    parser.addoption(
+        "--chaos-table", metavar="FILE", help="append what the chaos tests measure, as JSON lines"
+    )
 
 
 def pytest_collection_modifyitems(config, items):
@@ -40,3 +44,17 @@ def pytest_collection_modifyitems(config, items):
 def _seed():
     """Tests that draw without a generator of their own see the same numbers in any order."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def record_chaos(request):
+    """Note what was broken, how soon it was noticed, what was lost and what went on."""
+
+    def record(what: str, detected: float, lost: str, continued: str) -> None:
+        path = request.config.getoption("--chaos-table")
+        if path:
+            row = {"what": what, "detected_s": round(detected, 1), "lost": lost, "continued": continued}
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+
+    return record

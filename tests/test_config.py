@@ -14,6 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dactyl_tl.collection.simulations import seed_of
 from dactyl_tl.configuration import SCHEMAS, build, check
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.launch import config_directory, explain
@@ -72,7 +73,8 @@ def test_seeds_differ_between_workers_ranks_and_runs(tmp_path: Path) -> None:
         settings = check(compose(tmp_path, [f"seed={run}", "collection.workers=4"]))
         for rank in (0, 1):
             plan = collection_plan(settings, rank)
-            seeds += [plan.seed, *plan.make_env.args[1]]
+            entropy = plan.make_env.args[1]
+            seeds += [plan.seed, *(seed_of(entropy, 1 + worker) for worker in range(plan.workers))]
     assert len(set(seeds)) == len(seeds) == 2 * 2 * 5
 
 

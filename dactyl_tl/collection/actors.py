@@ -81,6 +81,10 @@ class ActorCollector(RolloutCollector):
         )
         self._delivered = time.time()
 
+    def __bool__(self) -> bool:
+        """Ray asks when an error passes through; a collector's length may then be missing or endless."""
+        return True
+
     def collect(self, posted: Posted, sent: float) -> Delivery:
         """The next rollout, with what was posted; ``sent`` by the clock of who asked, s."""
         began = time.time()

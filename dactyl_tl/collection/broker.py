@@ -95,8 +95,8 @@ def run(plan: CollectionPlan, board: Board, connection: Connection, beat: Any) -
         connection: where requests come from and answers go to.
         beat: shared number; the monotonic clock of the latest sign of life, s.
     """
-    follow_parent()
     os.setsid()  # a signal to the learner's group is for the learner to answer
+    follow_parent(with_group=True)
     _disregard_signals()
     # The learner starts us with them blocked; Ray's processes would inherit that and be slow to end.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

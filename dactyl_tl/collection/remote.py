@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import sys
 import time
 from dataclasses import replace
@@ -19,6 +21,9 @@ from dactyl_tl.errors import CollectionError, InterruptedCollection
 
 TICK = 0.5
 """s between two looks whether the broker lives."""
+
+START = 60.0
+"""s that starting a broker, and with it perhaps a cluster, may take on a busy machine."""
 
 GRACE = 20.0
 """s that a rollout may still take when training was asked to end."""
@@ -47,7 +52,7 @@ class Remote(RolloutSource):
 
     def _start(self) -> None:
         self._connection, theirs = self._context.Pipe()
-        self._beat = self._context.Value("d", time.monotonic(), lock=False)
+        self._beat = self._context.Value("d", time.monotonic() + START, lock=False)
         self._process = self._context.Process(
             target=broker.run, args=(self.plan, self.board, theirs, self._beat), name="broker"
         )
@@ -59,8 +64,9 @@ class Remote(RolloutSource):
         try:
             message = self._receive()
         except _BrokerLost as lost:
-            raise CollectionError(f"the broker of the Ray cluster {lost}") from lost
+            message = broker.Failed(f"the broker of the Ray cluster {lost}", reachable=False)
         if isinstance(message, broker.Failed):
+            self._end()
             raise CollectionError(message.reason)
 
     @property
@@ -76,7 +82,7 @@ class Remote(RolloutSource):
                 for as long as ``patience``.
             InterruptedCollection: training was asked to end while there was nothing to be had.
         """
-        began = time.monotonic()
+        lost_at: float | None = None
         while True:
             try:
                 self._connection.send(broker.COLLECT)
@@ -94,7 +100,9 @@ class Remote(RolloutSource):
                 return self._buffer.copy()  # the same memory, but not locked
             if message.reachable:
                 raise CollectionError(message.reason)
-            if time.monotonic() - began > self.plan.patience:
+            lost_at = lost_at or time.monotonic()
+            if time.monotonic() - lost_at > self.plan.patience:
+                self._end()
                 raise CollectionError(f"no Ray cluster for {self.plan.patience:g} s: {message.reason}")
             self._restart(message.reason)
 
@@ -174,9 +182,13 @@ class Remote(RolloutSource):
         self._end()
 
     def _end(self) -> None:
+        """End the broker and what it started: Ray's agents outlast a killed broker by a minute."""
         if self._process.is_alive():
             self._process.kill()
         self._process.join()
+        if self._process.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._connection.close()
 
 

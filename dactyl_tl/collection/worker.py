@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -204,14 +205,20 @@ def set_generator_states(device: torch.device, states: list[Tensor]) -> None:
         torch.cuda.set_rng_state(state, each)
 
 
-def follow_parent() -> None:
-    """End this process as soon as the one that started it has ended, however it ended."""
+def follow_parent(with_group: bool = False) -> None:
+    """End this process as soon as the one that started it has ended, however it ended.
+
+    Args:
+        with_group: and whatever else is in its process group.
+    """
     parent = parent_process()
     if parent is None:
         return
 
     def wait() -> None:
         parent.join()
+        if with_group:
+            os.killpg(0, signal.SIGKILL)
         os._exit(1)
 
     threading.Thread(target=wait, name="follow-parent", daemon=True).start()

@@ -1,0 +1,208 @@
+"""Ray actors on this machine: what they collect, what becomes of lost ones, who may talk to them."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from dactyl_tl.collection.actors import check_packages, installed_packages
+from dactyl_tl.collection.remote import Remote
+from dactyl_tl.collection.worker import SIMULATION, VERSION
+from dactyl_tl.contract import STEPS
+from dactyl_tl.errors import CollectionError, InterruptedCollection
+from tests.collection.small import ENVS, actor, plan, running
+from tests.processes import alive, assert_none_left, command, descendants, listening_addresses, wait
+
+pytest.importorskip("ray")
+
+START = 60.0
+"""s that a cluster and its actors may take to start on a busy machine."""
+
+
+@pytest.fixture
+def collect() -> Iterator[Callable[..., Remote]]:
+    """Start collections of the toy world that end with the test."""
+    started: list[Remote] = []
+
+    def begin(**options: Any) -> Remote:
+        toy = {name: options.pop(name) for name in ("limit",) if name in options}
+        started.append(Remote(dataclasses.replace(plan(**toy), **options), actor()))
+        return started[-1]
+
+    yield begin
+    for source in started:
+        pids = descendants(source.pids[0]) | set(source.pids)
+        source.close()
+        assert_none_left(pids)
+
+
+def actors(source: Remote) -> list[int]:
+    """Process ids of the collection's actors."""
+    return sorted(pid for pid in descendants(source.pids[0]) if "ActorCollector" in command(pid))
+
+
+def next_version(source: Remote) -> torch.Tensor:
+    source.board.post(actor())
+    return source.collect()
+
+
+def test_actors_collect_what_one_process_would_and_nobody_else_can_ask_them(
+    collect: Callable[..., Remote],
+) -> None:
+    source = collect(max_age=0)
+    source.board.turn("goal_angle", 0.5)
+    with running("inprocess", plan(), actor()) as local:
+        local.board.turn("goal_angle", 0.5)
+        for _ in range(3):
+            local.board.post(actor())
+            expected, rollout = local.collect(), next_version(source)
+            for key in expected.keys(True, True):
+                assert torch.equal(rollout[key], expected[key]), key
+            assert rollout[STEPS].batch_size == expected[STEPS].batch_size
+    assert source.metrics["collection/actors"] == 2
+    assert source.metrics["collection/lost"] == source.metrics["collection/stale"] == 0
+    assert 0 < source.metrics["collection/weights_seconds"] < 5
+    assert 0 < source.metrics["collection/megabytes"] < 1
+
+    everyone = descendants(source.pids[0]) | set(source.pids)
+    assert len(actors(source)) == 2
+    assert listening_addresses(everyone) == {"127.0.0.1"}
+    assert "RAY_AUTH_TOKEN" not in os.environ, "the token is the broker's"
+
+
+def test_actors_go_on_while_the_learner_learns_but_not_without_end(collect: Callable[..., Remote]) -> None:
+    source = collect(max_age=3)
+    for _ in range(3):
+        next_version(source)
+    time.sleep(2.0)  # an update; each actor makes one rollout and waits
+    rollout = next_version(source)
+    assert set((source.board.version - rollout[VERSION]).unique().tolist()) <= {0, 1}
+    assert (source.board.version - rollout[VERSION]).max() == 1, "collected during the update"
+    next_version(source)
+    assert source.metrics["collection/actors_waiting"] > 0.5, "they waited for the learner"
+    assert set(rollout[SIMULATION].flatten().tolist()) <= set(range(2 * ENVS))
+
+
+def test_what_is_too_old_is_dropped_and_counted(collect: Callable[..., Remote]) -> None:
+    source = collect(max_age=1)
+    next_version(source)
+    wait(lambda: len(actors(source)) == 2)
+    for _ in range(5):
+        source.board.post(actor())
+    rollout = source.collect()
+    assert (source.board.version - rollout[VERSION]).max() <= 1
+    assert source.metrics["collection/stale"] >= 1
+    assert source.metrics["collection/lost"] == 0
+
+
+@pytest.mark.parametrize(("number", "patience"), [(signal.SIGKILL, 60.0), (signal.SIGSTOP, 4.0)])
+def test_a_lost_actor_is_replaced_and_collection_goes_on(
+    collect: Callable[..., Remote],
+    number: signal.Signals,
+    patience: float,
+    record_chaos: Callable[..., None],
+) -> None:
+    source = collect(max_age=1, patience=patience)
+    for _ in range(2):
+        next_version(source)
+    before = actors(source)
+    os.kill(before[0], number)
+    began = time.monotonic()
+    while source.metrics["collection/replaced"] == 0:
+        next_version(source)
+        assert time.monotonic() - began < START
+    detected = time.monotonic() - began
+    wait(lambda: len(set(actors(source)) - set(before)) == 1, START)
+    while source.metrics["collection/actors"] < 2:
+        next_version(source)
+    assert source.metrics["collection/lost"] >= 1
+    assert source.metrics["collection/replaced"] == 1
+    assert detected < patience + 5.0
+    record_chaos(
+        f"actor: {number.name}",
+        detected,
+        "the rollout it was making" + (f" (patience {patience:g} s)" if number is signal.SIGSTOP else ""),
+        "training; the actor was replaced",
+    )
+
+
+def test_a_lost_broker_is_replaced_with_a_new_cluster(
+    collect: Callable[..., Remote], capfd: pytest.CaptureFixture[str], record_chaos: Callable[..., None]
+) -> None:
+    source = collect(max_age=1)
+    next_version(source)
+    old = descendants(source.pids[0])
+    os.kill(source.pids[0], signal.SIGKILL)
+    began = time.monotonic()
+    rollout = next_version(source)
+    record_chaos("head and all actors: SIGKILL", 0.5, "all rollouts under way", "training, on a new cluster")
+    assert time.monotonic() - began < START
+    assert (rollout[VERSION] == source.board.version).all()
+    assert source.metrics["collection/lost"] >= 1
+    assert "Lost the Ray cluster (the broker ended with signal SIGKILL" in capfd.readouterr().err
+    assert_none_left(old)
+
+
+def test_training_that_is_to_end_waits_for_rollouts_no_longer(
+    collect: Callable[..., Remote], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dactyl_tl.collection.remote.GRACE", 1.0)
+    source = collect(threads=1, gpus=1000.0)  # nobody has them: no actor is ever placed
+    began = time.monotonic()
+    source.stopping = lambda: time.monotonic() - began > 2.0
+    with pytest.raises(InterruptedCollection):
+        source.collect()
+    assert 3.0 < time.monotonic() - began < 10.0
+
+
+class Broken:
+    """A world that cannot be made."""
+
+    def __init__(self, **_: Any) -> None:
+        raise ZeroDivisionError("on purpose")
+
+
+def test_an_actor_that_cannot_start_is_a_clear_error(collect: Callable[..., Remote]) -> None:
+    settings = {"_target_": f"{__name__}.Broken"}
+    make_env = plan().make_env
+    source = collect(make_env=type(make_env)(make_env.func, settings, *make_env.args[1:]))
+    with pytest.raises(CollectionError, match=r"an actor could not start: .*on purpose"):
+        source.collect()
+
+
+def test_other_versions_are_refused() -> None:
+    here = installed_packages()
+    check_packages(here)
+    with pytest.raises(RuntimeError, match=r"mujoco-core is .* here and 3\.0 where the learner is"):
+        check_packages(here | {"mujoco-core": "3.0"})
+
+
+def test_a_cluster_that_is_not_there_is_a_clear_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    elsewhere = dataclasses.replace(plan(), address="127.0.0.1:1")
+    with pytest.raises(CollectionError, match="needs the cluster's token"):
+        Remote(elsewhere, actor())
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "a-token")
+    with pytest.raises(CollectionError, match=r"no Ray head answers at collection.address=127.0.0.1:1: "):
+        Remote(elsewhere, actor())
+
+
+def test_a_silent_broker_counts_as_lost(collect: Callable[..., Remote]) -> None:
+    source = collect(max_age=1, patience=4.0)
+    next_version(source)
+    old = source.pids[0]
+    os.kill(old, signal.SIGSTOP)
+    next_version(source)
+    assert source.pids[0] != old
+    assert not alive(old)
