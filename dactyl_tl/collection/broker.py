@@ -29,7 +29,7 @@ COLLECT, CLOSE = "collect", "close"
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-REPORT = 20.0
+REPORT = 10.0
 """s without an arrival after which the learner is told what is waited for, and again after as long."""
 
 

@@ -46,6 +46,8 @@ class Remote(RolloutSource):
         self.plan = plan
         self._buffer: TensorDictBase | None = None
         self._report: broker.Collected | None = None
+        self._anybody = True
+        self._stopping_since: float | None = None
         self._past = {"lost": 0, "stale": 0, "replaced": 0}
         self._start()
         self._await_connection()
@@ -93,7 +95,7 @@ class Remote(RolloutSource):
             except (_BrokerLost, BrokenPipeError, ConnectionResetError) as lost:
                 message = broker.Failed(f"the broker {lost}", reachable=False)
             if isinstance(message, broker.Collected):
-                self._report = message
+                self._report, self._anybody = message, True
                 if message.buffer is not None:
                     self._buffer = message.buffer
                 assert self._buffer is not None  # comes with the first batch
@@ -125,7 +127,6 @@ class Remote(RolloutSource):
             _BrokerLost: it has ended or gives no sign of life.
             InterruptedCollection: training is to end.
         """
-        stopping_since: float | None = None
         while not self._connection.poll(TICK):
             now = time.monotonic()
             if self._process.exitcode is not None and not self._connection.poll():
@@ -133,8 +134,8 @@ class Remote(RolloutSource):
             if now - self._beat.value > self.plan.patience:
                 raise _BrokerLost(f"gave no sign of life for {self.plan.patience:g} s")
             if self.stopping():
-                stopping_since = stopping_since or now
-                if now - stopping_since > GRACE:
+                self._stopping_since = self._stopping_since or now
+                if not self._anybody or now - self._stopping_since > GRACE:
                     raise InterruptedCollection("training was asked to end while rollouts were waited for")
         try:
             return self._connection.recv()
@@ -144,6 +145,7 @@ class Remote(RolloutSource):
 
     def _tell(self, message: Any) -> None:
         if isinstance(message, broker.Waiting):
+            self._anybody = message.alive > 0
             where = self.plan.address or "this machine"
             print(
                 f"Waiting for rollouts: {message.alive} of {message.wanted} actors have started ({where}).",

@@ -1,0 +1,188 @@
+"""`python train.py collection=ray` on clusters whose machines come, go, stop and die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from dactyl_tl.metrics import read_metrics
+from tests.cluster import Node, environment
+from tests.compose import TOY
+from tests.processes import assert_none_left, descendants, wait
+
+pytest.importorskip("ray")
+
+ROOT = Path(__file__).parent.parent
+WORDS = ("experiment=smoke", TOY, "collection=ray", "collection.workers=2", "collection.num_envs=2")
+START = 60.0
+"""s that a node, an actor or a trainer may take to start on a busy machine."""
+
+
+class Trainer:
+    """``python train.py`` at the head, writing what it says to a file."""
+
+    def __init__(self, run: Path, head: Node, *words: str) -> None:
+        self.run, self.said = run, run.with_suffix(".log")
+        with self.said.open("w") as log:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "train.py",
+                    *WORDS,
+                    f"collection.address={head.address}",
+                    "frames=null",
+                    f"hydra.run.dir={run}",
+                    *words,
+                ],
+                cwd=ROOT,
+                start_new_session=True,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | environment(),
+            )
+
+    def rows(self) -> list[dict[str, float]]:
+        return read_metrics(self.run / "metrics.csv")
+
+    def wait_for(self, condition: Callable[[], bool], seconds: float = START) -> float:
+        took = wait(lambda: condition() or self.process.poll() is not None, seconds)
+        assert self.process.poll() is None, self.said.read_text()
+        return took
+
+    def wait_for_actors(self, number: int, seconds: float = START) -> float:
+        """Until as many actors take part in the latest rollout."""
+        return self.wait_for(
+            lambda: bool(self.rows()) and self.rows()[-1]["collection/actors"] == number, seconds
+        )
+
+    def last(self, name: str) -> float:
+        return self.rows()[-1][name]
+
+    def end(self, seconds: float = 60.0) -> tuple[int, str]:
+        """Exit code and all that was said; nothing is left running."""
+        pids = descendants(self.process.pid)
+        code = self.process.wait(seconds)
+        assert_none_left(pids)
+        return code, self.said.read_text()
+
+
+@pytest.fixture
+def node() -> Iterator[Callable[..., Node]]:
+    nodes: list[Node] = []
+
+    def begin(head: Node | None = None, **options: object) -> Node:
+        nodes.append(Node(head.address if head else None, **options))
+        nodes[-1].wait_until_up()
+        return nodes[-1]
+
+    yield begin
+    for each in reversed(nodes):
+        each.close()
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Iterator[Callable[..., Trainer]]:
+    trainers: list[Trainer] = []
+
+    def begin(head: Node, *words: str) -> Trainer:
+        trainers.append(Trainer(tmp_path / "run", head, *words))
+        return trainers[-1]
+
+    yield begin
+    for trainer in trainers:
+        if trainer.process.poll() is None:
+            os.killpg(trainer.process.pid, signal.SIGKILL)
+        trainer.process.wait()
+
+
+def checkpoint_frames(run: Path) -> int:
+    saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    return int(saved["state_dict"]["frames"])
+
+
+@pytest.mark.timeout(240)
+def test_training_waits_for_machines_takes_more_of_them_and_goes_on_with_fewer(
+    node: Callable[..., Node], train: Callable[..., Trainer], record_chaos: Callable[..., None]
+) -> None:
+    head = node()
+    trainer = train(head)
+    trainer.wait_for(lambda: "Waiting for rollouts: 0 of 2 actors" in trainer.said.read_text())
+    assert not trainer.rows()
+
+    node(head, cpus=1)
+    trainer.wait_for_actors(1)
+    second = node(head, cpus=1)
+    trainer.wait_for_actors(2)
+    frames = trainer.last("frames")
+
+    second.close()
+    began = time.monotonic()
+    trainer.wait_for(lambda: trainer.last("collection/lost") >= 1)
+    detected = time.monotonic() - began
+    trainer.wait_for_actors(1)
+    assert trainer.last("frames") > frames
+    record_chaos("machine of an actor: SIGKILL", detected, "the rollout it was making", "training, with half")
+
+    node(head, cpus=1)
+    trainer.wait_for_actors(2)
+    os.killpg(trainer.process.pid, signal.SIGTERM)
+    code, said = trainer.end()
+    assert code == 128 + signal.SIGTERM, said
+    assert "Traceback" not in said
+    assert checkpoint_frames(trainer.run) == trainer.last("frames"), "nothing is lost"
+
+
+def test_a_signal_while_there_is_nobody_ends_training(
+    node: Callable[..., Node], train: Callable[..., Trainer]
+) -> None:
+    trainer = train(node())
+    trainer.wait_for(lambda: "Waiting for rollouts" in trainer.said.read_text())
+    trainer.process.send_signal(signal.SIGTERM)
+    code, said = trainer.end()
+    assert code == 128 + signal.SIGTERM, said
+    assert "Traceback" not in said
+    assert checkpoint_frames(trainer.run) == 0
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_training_outlives_the_head(
+    node: Callable[..., Node],
+    train: Callable[..., Trainer],
+    number: signal.Signals,
+    record_chaos: Callable[..., None],
+) -> None:
+    head = node(cpus=1)
+    trainer = train(head, "collection.workers=1", "collection.patience=100")
+    trainer.wait_for_actors(1)
+    head.signal("gcs_server", number)
+    detected = trainer.wait_for(lambda: "Lost the Ray cluster" in trainer.said.read_text(), 90)
+    head.close()
+    frames = trainer.last("frames")
+
+    node(cpus=1, port=int(head.address.rpartition(":")[2]))
+    trainer.wait_for(lambda: trainer.last("frames") > frames + 200, 90)
+    assert trainer.last("collection/lost") >= 1
+    record_chaos(f"head: {number.name}", detected, "rollouts under way", "training, when a head was back")
+
+
+def test_without_a_head_training_gives_up_with_a_checkpoint(
+    node: Callable[..., Node], train: Callable[..., Trainer]
+) -> None:
+    head = node(cpus=1)
+    trainer = train(head, "collection.workers=1", "collection.patience=5")
+    trainer.wait_for_actors(1)
+    head.close()
+    code, said = trainer.end(90)
+    assert code == 3, said
+    assert "error: no Ray cluster for 5 s" in said
+    assert f"resume={trainer.run}" in said
+    assert checkpoint_frames(trainer.run) == trainer.last("frames")
