@@ -33,6 +33,7 @@ class Node:
         address: of this node.
         port: of the head.
         prefix: of the command, as to enter a network namespace.
+        again: start again whenever it ends, as a supervisor does.
     """
 
     def __init__(
@@ -42,26 +43,23 @@ class Node:
         address: str = "127.0.0.1",
         port: int = 0,
         prefix: Sequence[str] = (),
+        again: bool = False,
     ) -> None:
+        self.prefix = prefix
         self.folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # socket names must be short
         self.said = Path(self.folder) / "said.log"
         port = port or free_port()
         self.address = head or f"{address}:{port}"
         role = [f"--address={head}"] if head else ["--head", f"--port={port}", f"--temp-dir={self.folder}"]
         options = ["--include-dashboard=false"] if head is None else []
+        words = [
+            *(str(RAY), "start", *role, *options),
+            *(f"--node-ip-address={address}", f"--num-cpus={cpus}", "--object-store-memory=200000000"),
+            *("--disable-usage-stats", "--block"),
+        ]
+        loop = ["sh", "-c", 'while true; do "$@"; sleep 1; done', "again"] if again else []
         self.process = subprocess.Popen(
-            [
-                *prefix,
-                str(RAY),
-                "start",
-                *role,
-                f"--node-ip-address={address}",
-                f"--num-cpus={cpus}",
-                "--object-store-memory=200000000",
-                "--disable-usage-stats",
-                "--block",
-                *options,
-            ],
+            [*prefix, *loop, *words],
             start_new_session=True,
             stdout=self.said.open("w"),
             stderr=subprocess.STDOUT,

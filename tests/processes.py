@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,16 +55,30 @@ def assert_none_left(pids: set[int], seconds: float = 10.0) -> None:
         time.sleep(0.05)
 
 
-def listening_addresses(pids: set[int]) -> set[str]:
-    """Addresses of the TCP sockets that processes listen on."""
+def listening(pids: set[int]) -> set[tuple[str, int]]:
+    """Addresses and ports of the TCP sockets that processes listen on."""
     inodes = {target.removeprefix("socket:[")[:-1] for pid in pids for target in _sockets(pid)}
     found = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()
             if fields[3] == "0A" and fields[9] in inodes:
-                found.add(_address(fields[1].partition(":")[0]))
+                address, _, port = fields[1].partition(":")
+                found.add((_address(address), int(port, 16)))
     return found
+
+
+def cut_connections(port: int) -> bool:
+    """Have the kernel abort all TCP connections to a local port; False where it does not do that."""
+    if shutil.which("ss") is None:
+        return False
+    done = subprocess.run(
+        ["ss", "-HK", "state", "established", f"( sport = :{port} or dport = :{port} )"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return bool(done.stdout.strip())
 
 
 def _sockets(pid: int) -> list[str]:

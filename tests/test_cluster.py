@@ -16,6 +16,7 @@ import torch
 from dactyl_tl.metrics import read_metrics
 from tests.cluster import Node, environment
 from tests.compose import TOY
+from tests.hosts import LEFT, RIGHT, wire
 from tests.processes import assert_none_left, descendants, wait
 
 pytest.importorskip("ray")
@@ -34,6 +35,7 @@ class Trainer:
         with self.said.open("w") as log:
             self.process = subprocess.Popen(
                 [
+                    *head.prefix,
                     sys.executable,
                     "train.py",
                     *WORDS,
@@ -186,3 +188,32 @@ def test_without_a_head_training_gives_up_with_a_checkpoint(
     assert "error: no Ray cluster for 5 s" in said
     assert f"resume={trainer.run}" in said
     assert checkpoint_frames(trainer.run) == trainer.last("frames")
+
+
+@pytest.mark.timeout(240)
+def test_two_hosts_train_together_and_one_that_was_cut_off_comes_back(
+    node: Callable[..., Node], train: Callable[..., Trainer], record_chaos: Callable[..., None]
+) -> None:
+    with wire() as hosts:
+        if hosts is None:
+            pytest.skip("network namespaces cannot be made here")
+        head = node(address=LEFT, cpus=1, prefix=hosts.left)
+        node(head, address=RIGHT, cpus=1, prefix=hosts.right, again=True)
+        trainer = train(head)
+        trainer.wait_for_actors(2)
+
+        hosts.cut()
+        frames = trainer.last("frames")
+        detected = trainer.wait_for(lambda: trainer.last("collection/lost") >= 1)
+        trainer.wait_for_actors(1)
+        trainer.wait_for(lambda: trainer.last("frames") > frames + 200)
+        hosts.mend()
+        back = trainer.wait_for_actors(2, 90)
+        assert back > 0
+        record_chaos(
+            "network of a machine: cut", detected, "the rollout it was making", "training, with half"
+        )
+
+        trainer.process.send_signal(signal.SIGTERM)
+        code, said = trainer.end()
+        assert code == 128 + signal.SIGTERM, said

@@ -18,7 +18,7 @@ from dactyl_tl.collection.worker import SIMULATION, VERSION
 from dactyl_tl.contract import STEPS
 from dactyl_tl.errors import CollectionError, InterruptedCollection
 from tests.collection.small import ENVS, actor, plan, running
-from tests.processes import alive, assert_none_left, command, descendants, listening_addresses, wait
+from tests.processes import alive, assert_none_left, command, cut_connections, descendants, listening, wait
 
 pytest.importorskip("ray")
 
@@ -73,7 +73,7 @@ def test_actors_collect_what_one_process_would_and_nobody_else_can_ask_them(
 
     everyone = descendants(source.pids[0]) | set(source.pids)
     assert len(actors(source)) == 2
-    assert listening_addresses(everyone) == {"127.0.0.1"}
+    assert {address for address, _ in listening(everyone)} == {"127.0.0.1"}
     assert "RAY_AUTH_TOKEN" not in os.environ, "the token is the broker's"
 
 
@@ -131,6 +131,26 @@ def test_a_lost_actor_is_replaced_and_collection_goes_on(
         "the rollout it was making" + (f" (patience {patience:g} s)" if number is signal.SIGSTOP else ""),
         "training; the actor was replaced",
     )
+
+
+def test_a_cut_connection_to_an_actor_costs_a_rollout_at_most(
+    collect: Callable[..., Remote], record_chaos: Callable[..., None]
+) -> None:
+    source = collect(max_age=1)
+    for _ in range(2):
+        next_version(source)
+    began = time.monotonic()
+    for _, port in listening({actors(source)[0]}):
+        if not cut_connections(port):
+            pytest.skip("this machine does not abort connections (ss -K)")
+    for _ in range(4):
+        next_version(source)
+    took = time.monotonic() - began
+    assert source.metrics["collection/actors"] >= 1
+    assert source.metrics["collection/lost"] <= 1
+    assert took < START
+    lost = "the rollout it was making" if source.metrics["collection/lost"] else "nothing"
+    record_chaos("connection to an actor: cut", took, lost, "training")
 
 
 def test_a_lost_broker_is_replaced_with_a_new_cluster(
