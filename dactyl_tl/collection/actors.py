@@ -28,16 +28,16 @@ class Delivery:
     Attributes:
         arrays: of the rollout [N, chunks].
         version: of the weights that acted.
-        busy: s that collecting took.
-        idle: s that the actor waited for the request.
+        collecting: s that it took.
+        waiting: s that the actor waited for the request.
         latency: s from the request until weights that are new here have arrived, by the clocks of two
             machines; 0 where the actor had them already.
     """
 
     arrays: dict[Any, np.ndarray]
     version: int
-    busy: float
-    idle: float
+    collecting: float
+    waiting: float
     latency: float
 
 
@@ -74,12 +74,11 @@ class ActorCollector(RolloutCollector):
         super().__init__(
             create_env_fn,
             policy_factory=policy_factory,
-            board=Board(policy_factory()),
+            board=Board(policy_factory(), workers=slot + 1),
             worker_idx=number,
             slot=slot,
             **options,
         )
-        self._delivered = time.time()
 
     def __bool__(self) -> bool:
         """Ray asks when an error passes through; a collector's length may then be missing or endless."""
@@ -87,18 +86,12 @@ class ActorCollector(RolloutCollector):
 
     def collect(self, posted: Posted, sent: float) -> Delivery:
         """The next rollout, with what was posted; ``sent`` by the clock of who asked, s."""
-        began = time.time()
-        new = posted.version != self.weights_version
+        latency = time.time() - sent if posted.version != self.weights_version else 0.0
         self._board.take(posted)
+        before = self._board.spent
         rollout = self.next()
-        idle, self._delivered = began - self._delivered, time.time()
-        return Delivery(
-            arrays=arrays_of(rollout),
-            version=posted.version,
-            busy=self._delivered - began,
-            idle=idle,
-            latency=began - sent if new else 0.0,
-        )
+        collecting, waiting = (now - then for now, then in zip(self._board.spent, before, strict=True))
+        return Delivery(arrays_of(rollout), posted.version, collecting, waiting, latency)
 
 
 def installed_packages() -> dict[str, str]:

@@ -48,17 +48,20 @@ class Board:
         policy: the acting networks; their present parameters and buffers are posted as version 0.
         context: the ``multiprocessing`` context of the workers, or None when they live in this process.
         device: where the posted weights are kept; other processes can read them on the CPU only.
+        workers: that read here.
     """
 
-    def __init__(self, policy: nn.Module, context: Any = None, device: str = "cpu") -> None:
+    def __init__(self, policy: nn.Module, context: Any = None, device: str = "cpu", workers: int = 1) -> None:
         self._weights = _weights(policy).to(device).clone()
         self._values = torch.full((len(KNOBS),), math.nan, dtype=torch.float64)
         self._version = torch.zeros((), dtype=torch.int64)
+        self._spent = torch.zeros(workers, 2, dtype=torch.float64)
         self._lock: AbstractContextManager[Any] = nullcontext()
         if context is not None:
             self._weights.share_memory_()
             self._values.share_memory_()
             self._version.share_memory_()
+            self._spent.share_memory_()
             self._lock = context.Lock()
 
     @property
@@ -71,6 +74,16 @@ class Board:
         """The knobs that were turned, and their values."""
         values = zip(KNOBS, self._values.tolist(), strict=True)
         return {name: value for name, value in values if not math.isnan(value)}
+
+    @property
+    def spent(self) -> tuple[float, float]:
+        """s that all workers together have collected, and have waited to be asked, so far."""
+        collecting, waiting = self._spent.sum(0).tolist()
+        return collecting, waiting
+
+    def spend(self, worker: int, collecting: float, waiting: float) -> None:
+        """Add to what a worker has spent, s; each worker writes its own place."""
+        self._spent[worker] += torch.tensor([collecting, waiting], dtype=torch.float64)
 
     def post(self, policy: nn.Module) -> None:
         """Copy the parameters and buffers of ``policy`` here as a new version."""

@@ -70,8 +70,6 @@ class Collected:
         stale: rollouts that came too late, so far.
         replaced: actors made in the place of lost ones, so far.
         bytes: that the batch took on its way.
-        busy: s that the actors collected, over the batch.
-        idle: s that they waited to be asked.
         latency: s from a request until new weights had arrived, mean over the actors that needed them.
     """
 
@@ -81,8 +79,6 @@ class Collected:
     stale: int
     replaced: int
     bytes: int
-    busy: float
-    idle: float
     latency: float
 
 
@@ -147,6 +143,8 @@ class _Broker:
         self._told = time.monotonic()
         arrivals = self._fleet.collect(self._board.posted(), self._tick)
         parts = [arrival.delivery for arrival in arrivals]
+        for arrival in arrivals:
+            self._board.spend(arrival.slot, arrival.delivery.collecting, arrival.delivery.waiting)
         latencies = [part.latency for part in parts if part.latency] or [0.0]
         tally = self._fleet.tally
         return Collected(
@@ -156,8 +154,6 @@ class _Broker:
             stale=tally.stale,
             replaced=tally.replaced,
             bytes=sum(array.nbytes for part in parts for array in part.arrays.values()),
-            busy=sum(part.busy for part in parts),
-            idle=sum(part.idle for part in parts),
             latency=sum(latencies) / len(latencies),
         )
 

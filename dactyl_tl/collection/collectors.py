@@ -79,7 +79,7 @@ class RolloutSource(ABC):
         self.plan = plan
         self.stopping: Callable[[], bool] = lambda: False
         """Whether training was asked to end."""
-        self.board = Board(policy, context, plan.device)
+        self.board = Board(policy, context, plan.device, plan.workers)
         self._options: dict[str, Any] = {
             "board": self.board,
             "seed": plan.seed,

@@ -58,6 +58,7 @@ class RolloutDataModule(LightningDataModule):
         self._source: RolloutSource | None = None
         self._pending_generator: torch.Tensor | None = None
         self._lost = False
+        self._spent = (0.0, 0.0)
 
     @property
     def source(self) -> RolloutSource:
@@ -90,8 +91,14 @@ class RolloutDataModule(LightningDataModule):
         age = self.source.board.version - collected[VERSION].double()
         ages = {"collection/weights_age": age.mean(), "collection/weights_age_max": age.max()}
         said = self.statistics.update(collected[STEPS].flatten(1, 2), ages)
-        self.metrics = said | self.source.metrics
+        self.metrics = said | self.source.metrics | self._waiting()
         return collected
+
+    def _waiting(self) -> dict[str, float]:
+        """Share of their time that the workers waited to be asked, since the rollout before."""
+        before, self._spent = self._spent, self.source.board.spent
+        collecting, waiting = (now - then for now, then in zip(self._spent, before, strict=True))
+        return {"collection/workers_waiting": waiting / max(collecting + waiting, 1e-9)}
 
     def close(self) -> None:
         """End the workers, if any were started."""

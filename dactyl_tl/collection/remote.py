@@ -164,7 +164,6 @@ class Remote(RolloutSource):
             "collection/actors": float(report.alive),
             **{f"collection/{name}": count for name, count in counts.items()},
             "collection/megabytes": report.bytes / 1e6,
-            "collection/actors_waiting": report.idle / max(report.busy + report.idle, 1e-9),
             "collection/weights_seconds": report.latency,
         }
 

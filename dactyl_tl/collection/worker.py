@@ -11,6 +11,7 @@ import io
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import parent_process
@@ -108,6 +109,7 @@ class RolloutCollector(Collector):
             "collector",
         ]
         self._applied: dict[str, float] = {}
+        self._ended = time.perf_counter()
 
     @contextmanager
     def _own_generators(self) -> Iterator[None]:
@@ -122,6 +124,7 @@ class RolloutCollector(Collector):
 
     def rollout(self) -> TensorDictBase:
         """Take weights and knobs from the board, then step ``chunks`` chunks."""
+        began = time.perf_counter()
         self.weights_version = self._board.read(self.policy)
         for name, value in self._board.knobs.items():
             if self._applied.get(name) != value:
@@ -132,6 +135,9 @@ class RolloutCollector(Collector):
                 self._keep(index, super().rollout())
         self.env.base_env.check()
         assert self._output is not None
+        ended = time.perf_counter()
+        self._board.spend(self._slot, ended - began, began - self._ended)
+        self._ended = ended
         return self._output
 
     def _keep(self, index: int, chunk: TensorDictBase) -> None:
