@@ -69,7 +69,6 @@ class Collected:
         lost: rollouts that this broker was owed and never got, so far.
         stale: rollouts that came too late, so far.
         replaced: actors made in the place of lost ones, so far.
-        bytes: that the batch took on its way.
         latency: s from a request until new weights had arrived, mean over the actors that needed them.
     """
 
@@ -78,7 +77,6 @@ class Collected:
     lost: int
     stale: int
     replaced: int
-    bytes: int
     latency: float
 
 
@@ -153,7 +151,6 @@ class _Broker:
             lost=tally.lost,
             stale=tally.stale,
             replaced=tally.replaced,
-            bytes=sum(array.nbytes for part in parts for array in part.arrays.values()),
             latency=sum(latencies) / len(latencies),
         )
 

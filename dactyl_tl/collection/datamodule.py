@@ -90,8 +90,9 @@ class RolloutDataModule(LightningDataModule):
         self.frames += collected[STEPS].numel() * _world_size()
         age = self.source.board.version - collected[VERSION].double()
         ages = {"collection/weights_age": age.mean(), "collection/weights_age_max": age.max()}
+        size = {"collection/megabytes": collected.bytes() / 1e6}
         said = self.statistics.update(collected[STEPS].flatten(1, 2), ages)
-        self.metrics = said | self.source.metrics | self._waiting()
+        self.metrics = said | size | self.source.metrics | self._waiting()
         return collected
 
     def _waiting(self) -> dict[str, float]:

@@ -163,7 +163,6 @@ class Remote(RolloutSource):
         return {
             "collection/actors": float(report.alive),
             **{f"collection/{name}": count for name, count in counts.items()},
-            "collection/megabytes": report.bytes / 1e6,
             "collection/weights_seconds": report.latency,
         }
 
