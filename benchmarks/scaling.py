@@ -30,6 +30,12 @@ TARGET = 0.85
 WARMUP = 2
 """Rollouts that are not counted: kernels load, actors start, first episodes begin together."""
 
+TRANSFERS = ((32, 64, 32), (512, 256, 128), (512, 1024, 512))
+"""Simulations, dense and LSTM units: small and large messages, for the costs of a message and of a byte."""
+
+TRANSFER_ROLLOUTS = 5
+TRANSFER_COLUMNS = ("weights, MB", "weights, ms", "rollout, MB", "rollout, ms")
+
 COLUMNS = (
     "collection",
     "frames/s",
@@ -96,6 +102,7 @@ def main() -> None:
             laps[case].append(measure(case, options))
             print(f"  {case.name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     weights = weight_update(NetworkConfig(dense=options.dense, lstm=options.lstm))
+    transfers = [transfer(size, options) for size in TRANSFERS] if "ray" in options.kinds else []
     rows = [_row(case, laps[case], weights) for case in cases]
     print(
         f"\n{options.num_envs} simulations a worker, {options.steps} control steps a rollout, dense "
@@ -103,6 +110,9 @@ def main() -> None:
     )
     print(table(COLUMNS, rows))
     print()
+    if transfers:
+        print(table(TRANSFER_COLUMNS, [_transfer_row(each) for each in transfers]))
+        print()
     print(table(("of two beside one", "speed", "efficiency", "target"), _efficiencies(laps)))
     if options.output:
         write_json(
@@ -111,6 +121,7 @@ def main() -> None:
                 "environment": facts,
                 "options": {key: value for key, value in vars(options).items() if key != "output"},
                 "weights": weights,
+                "transfers": transfers,
                 "cases": [asdict(case) | {"laps": laps[case]} for case in cases],
             },
         )
@@ -131,18 +142,19 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(case: Case, options: argparse.Namespace) -> dict[str, float]:
-    """Medians over the rollouts of one run.
+def measure(case: Case, options: argparse.Namespace, *words: str) -> dict[str, float]:
+    """Means over the rollouts of one run, with further ``words`` on its command line.
 
     Returns:
         ``frames_per_second`` of the whole; ``collecting`` and ``learning``, s a rollout; ``frames`` of a
         rollout over all ranks; ``waiting``, share of the workers' time; ``bytes`` a frame on its way to the
-        learner; ``weights``, s until new weights have arrived (Ray); ``age`` of the weights, versions.
+        learner; ``weights`` and ``rollout``, s that either is on its way (Ray); ``age`` of the weights,
+        versions.
     """
     rollout = case.ranks * case.workers * options.num_envs * options.steps
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        words = [
+        line = [
             *("task=block", "randomization=all", "network=small", "ppo=laptop", "logger=csv"),
             *(f"network.dense={options.dense}", f"network.lstm={options.lstm}"),
             *("ppo.chunk=10", "ppo.epochs=2", "ppo.minibatches=4", "environment.initial_states.fresh=0.05"),
@@ -151,9 +163,10 @@ def measure(case: Case, options: argparse.Namespace) -> dict[str, float]:
             *("trainer.accelerator=cpu", f"trainer.devices={case.ranks}"),
             *("callbacks.checkpoints.minutes=60", f"frames={rollout * (options.rollouts + WARMUP)}"),
             f"hydra.run.dir={run}",
+            *words,
         ]
         done = subprocess.run(
-            [sys.executable, "train.py", *words],
+            [sys.executable, "train.py", *line],
             cwd=ROOT,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
             capture_output=True,
@@ -181,8 +194,44 @@ def measure(case: Case, options: argparse.Namespace) -> dict[str, float]:
         "waiting": mean("collection/workers_waiting"),
         "bytes": mean("collection/megabytes") * 1e6 * case.ranks / rollout,
         "weights": mean("collection/weights_seconds"),
+        "rollout": mean("collection/rollout_seconds"),
         "age": mean("collection/weights_age"),
     }
+
+
+def transfer(size: tuple[int, int, int], options: argparse.Namespace) -> dict[str, float]:
+    """Bytes and s of a weight update and of a rollout between one actor and the learner, in step.
+
+    Args:
+        size: simulations, and units of the dense layer and of the LSTM.
+        options: of the benchmark.
+    """
+    num_envs, dense, lstm = size
+    words = (f"collection.num_envs={num_envs}", f"network.dense={dense}", f"network.lstm={lstm}")
+    rollout = num_envs * options.steps
+    lap = measure(
+        Case("ray"),
+        options,
+        *words,
+        *("collection.max_age=0", f"frames={rollout * (TRANSFER_ROLLOUTS + WARMUP)}"),
+        "ppo.epochs=1",
+    )
+    per_rollout = lap["bytes"] * options.num_envs * options.steps  # measure() divides by its own sizes
+    return {
+        "weight_bytes": weight_update(NetworkConfig(dense=dense, lstm=lstm), 1)["bytes"],
+        "weight_seconds": lap["weights"],
+        "rollout_bytes": per_rollout,
+        "rollout_seconds": lap["rollout"],
+    }
+
+
+def _transfer_row(each: dict[str, float]) -> list[str]:
+    return [
+        f"{each['weight_bytes'] / 1e6:.1f}",
+        f"{1e3 * each['weight_seconds']:.1f}",
+        f"{each['rollout_bytes'] / 1e6:.1f}",
+        f"{1e3 * each['rollout_seconds']:.1f}",
+    ]
 
 
 def weight_update(network: NetworkConfig, repetitions: int = 50) -> dict[str, float]:

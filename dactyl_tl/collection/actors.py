@@ -30,6 +30,7 @@ class Delivery:
         version: of the weights that acted.
         collecting: s that it took.
         waiting: s that the actor waited for the request.
+        sent: when it was handed to Ray, by this machine's clock, s.
         latency: s from the request until weights that are new here have arrived, by the clocks of two
             machines; 0 where the actor had them already.
     """
@@ -38,6 +39,7 @@ class Delivery:
     version: int
     collecting: float
     waiting: float
+    sent: float
     latency: float
 
 
@@ -91,7 +93,7 @@ class ActorCollector(RolloutCollector):
         before = self._board.spent
         rollout = self.next()
         collecting, waiting = (now - then for now, then in zip(self._board.spent, before, strict=True))
-        return Delivery(arrays_of(rollout), posted.version, collecting, waiting, latency)
+        return Delivery(arrays_of(rollout), posted.version, collecting, waiting, time.time(), latency)
 
 
 def installed_packages() -> dict[str, str]:

@@ -70,6 +70,7 @@ class Collected:
         stale: rollouts that came too late, so far.
         replaced: actors made in the place of lost ones, so far.
         latency: s from a request until new weights had arrived, mean over the actors that needed them.
+        transit: s that a rollout was on its way and waited to be fetched, mean.
     """
 
     buffer: TensorDictBase | None
@@ -78,6 +79,7 @@ class Collected:
     stale: int
     replaced: int
     latency: float
+    transit: float
 
 
 def run(plan: CollectionPlan, board: Board, connection: Connection, beat: Any) -> None:
@@ -152,6 +154,7 @@ class _Broker:
             stale=tally.stale,
             replaced=tally.replaced,
             latency=sum(latencies) / len(latencies),
+            transit=sum(arrival.transit for arrival in arrivals) / len(arrivals),
         )
 
     def _tick(self) -> None:

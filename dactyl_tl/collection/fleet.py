@@ -43,10 +43,12 @@ class Arrival:
     Attributes:
         slot: whose.
         delivery: what it brought.
+        transit: s that it was on its way and waited to be fetched, by the clocks of two machines.
     """
 
     slot: int
     delivery: Delivery
+    transit: float
 
 
 @dataclass
@@ -203,7 +205,7 @@ class Fleet(RayCollector):
             self._idle.add(slot)
             if started is None:
                 self._deaths = 0
-                arrival = Arrival(slot, result)
+                arrival = Arrival(slot, result, time.time() - result.sent)
         self._give_up_on_silent_ones()
         return arrival
 

@@ -164,6 +164,7 @@ class Remote(RolloutSource):
             "collection/actors": float(report.alive),
             **{f"collection/{name}": count for name, count in counts.items()},
             "collection/weights_seconds": report.latency,
+            "collection/rollout_seconds": report.transit,
         }
 
     def snapshots(self) -> list[bytes]:
