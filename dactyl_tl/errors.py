@@ -19,5 +19,12 @@ class SimulationError(CollectionError):
     """The physics engine cannot go on, as when contacts did not fit its memory."""
 
 
+class RankError(TrainingError):
+    """Another process that trains along has ended or is silent.
+
+    Raised between two updates the learner's state is intact.
+    """
+
+
 class CheckpointError(TrainingError):
     """A checkpoint could not be written; the one before it is untouched."""

@@ -27,6 +27,7 @@ from torchrl.envs import EnvBase
 from dactyl_tl.collection.board import Board
 from dactyl_tl.collection.worker import RolloutCollector, follow_parent
 from dactyl_tl.errors import CollectionError
+from dactyl_tl.processes import ending
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ class MultiProcess(RolloutSource):
             index = max(ended, key=lambda each: codes[each] != 0)
             raise CollectionError(
                 f"worker {index} of {len(codes)} (process {self._pids[index]}) ended with "
-                f"{_ending(codes[index] or 0)}"
+                f"{ending(codes[index] or 0)}"
             ) from cause
 
     def close(self) -> None:
@@ -305,12 +306,3 @@ def _exit_code(process: Any, pid: int) -> int | None:
         except ChildProcessError:
             return 0
         return os.waitstatus_to_exitcode(status) if ended else None
-
-
-def _ending(code: int) -> str:
-    """Words for an exit code."""
-    if code < 0:
-        name = signal.Signals(-code).name
-        hint = ", often the system's answer to a lack of memory" if name == "SIGKILL" else ""
-        return f"signal {name}{hint}"
-    return f"exit code {code}"

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.distributed
 from pytorch_lightning import LightningDataModule
 from pytorch_lightning.utilities import rank_zero_warn
 from tensordict import TensorDictBase
@@ -18,6 +17,7 @@ from dactyl_tl.collection.collectors import SOURCES, CollectionPlan, RolloutSour
 from dactyl_tl.collection.statistics import EpisodeStatistics
 from dactyl_tl.collection.worker import SIMULATION, STATES, STEPS, VERSION
 from dactyl_tl.errors import CollectionError, ConfigurationError
+from dactyl_tl.ranks import objects_of_all_ranks, rank, world_size
 
 
 class RolloutDataModule(LightningDataModule):
@@ -81,7 +81,7 @@ class RolloutDataModule(LightningDataModule):
         self.source.board.post(self._policy)
         with self._noticing_loss():
             collected = self.source.collect()
-        self.frames += collected[STEPS].numel() * _world_size()
+        self.frames += collected[STEPS].numel() * world_size()
         age = self.source.board.version - collected[VERSION].double()
         ages = {"collection/weights_age": age.mean(), "collection/weights_age_max": age.max()}
         self.metrics = self.statistics.update(collected[STEPS].flatten(1, 2), ages)
@@ -113,7 +113,9 @@ class RolloutDataModule(LightningDataModule):
             "statistics": self.statistics.state_dict(),
             "generator": torch.get_rng_state(),
             "simulations": self.plan.simulations,
-            "ranks": _gather([unpack(each) for each in snapshots]) if kept and not self._lost else [],
+            "ranks": objects_of_all_ranks([unpack(each) for each in snapshots])
+            if kept and not self._lost
+            else [],
         }
 
     @contextmanager
@@ -144,11 +146,11 @@ class RolloutDataModule(LightningDataModule):
         if theirs != ours:
             rank_zero_warn(f"The simulations begin new episodes: the checkpoint's were {theirs}, not {ours}.")
             return
-        if [len(workers) for workers in ranks] != [self.plan.workers] * _world_size():
+        if [len(workers) for workers in ranks] != [self.plan.workers] * world_size():
             rank_zero_warn("The simulations begin new episodes: the checkpoint does not have their states.")
             return
         try:
-            self.source.restore([pack(worker) for worker in ranks[_rank()]])
+            self.source.restore([pack(worker) for worker in ranks[rank()]])
         except ValueError as error:
             raise ConfigurationError(f"resume: {error}") from error
 
@@ -186,24 +188,3 @@ def as_rollout(collected: TensorDictBase) -> TensorDictBase:
 
 def _same(batch: TensorDictBase) -> TensorDictBase:
     return batch
-
-
-def _distributed() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
-
-
-def _world_size() -> int:
-    return torch.distributed.get_world_size() if _distributed() else 1
-
-
-def _rank() -> int:
-    return torch.distributed.get_rank() if _distributed() else 0
-
-
-def _gather(state: Any) -> list[Any]:
-    """The states of all ranks, because only rank 0 writes a checkpoint."""
-    if not _distributed():
-        return [state]
-    states: list[Any] = [None] * _world_size()
-    torch.distributed.all_gather_object(states, state)
-    return states

@@ -25,6 +25,7 @@ from torchrl.modules.utils import get_primers_from_module
 
 from dactyl_tl.collection.board import Board
 from dactyl_tl.contract import POLICY, SIMULATION, STATES, STEPS
+from dactyl_tl.processes import die_with_parent
 
 VERSION = "version"
 """Entry of what a worker collects besides those of the contract: for each chunk [N, chunks], the version of
@@ -204,8 +205,9 @@ def set_generator_states(device: torch.device, states: list[Tensor]) -> None:
 def follow_parent() -> None:
     """End this process as soon as the one that started it has ended, however it ended."""
     parent = parent_process()
-    if parent is None:
+    if parent is None or parent.pid is None:
         return
+    die_with_parent(parent.pid)  # also where this process is stopped and runs no thread
 
     def wait() -> None:
         parent.join()

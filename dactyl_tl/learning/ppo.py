@@ -15,7 +15,6 @@ from dactyl_tl.contract import POLICY, PRIVILEGED, policy_keys, privileged_keys
 from dactyl_tl.learning.compiled import Losses, check_compilable, compiled, roomy
 from dactyl_tl.learning.config import PPOConfig
 from dactyl_tl.learning.loss import PPOLoss
-from dactyl_tl.learning.ranks import mean_of_ranks, of_all_ranks, rank, world_size
 from dactyl_tl.learning.rollout import (
     SIMULATION,
     Minibatch,
@@ -28,6 +27,7 @@ from dactyl_tl.learning.rollout import (
 )
 from dactyl_tl.models import IS_INIT, Actor, Critic, inner_starts
 from dactyl_tl.models.description import CHECKPOINT_ENTRY, describe
+from dactyl_tl.ranks import mean_of_ranks, of_all_ranks, rank, world_size
 
 LEARNED = (POLICY, PRIVILEGED, "action", "action_log_prob", IS_INIT, "advantage", "value_target")
 """What the loss reads of a frame, besides recurrent states."""
