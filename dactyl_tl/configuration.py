@@ -49,6 +49,8 @@ class CollectionConfig:
             environment's own matter.
         keep_simulations: whether checkpoints hold the simulations, some 10 KB each, from which a
             resumed run continues bit for bit; otherwise it begins new episodes.
+        patience: after which training ends with a checkpoint; longer than anything that one rank does
+            while the others wait, as an evaluation.
     """
 
     kind: str = "multiprocess"
@@ -60,6 +62,9 @@ class CollectionConfig:
     window: int = 200
     device: str = "cpu"
     keep_simulations: bool = True
+    patience: float = (
+        300.0  # seconds without a sign of life after which a worker, actor or rank counts as lost
+    )
 
     def __post_init__(self) -> None:
         if self.kind not in COLLECTIONS:
@@ -75,6 +80,8 @@ class CollectionConfig:
         for name in ("workers", "num_envs", "steps", "threads", "window"):
             if getattr(self, name) < 1:
                 raise ValueError(f"collection.{name} is {getattr(self, name)!r}; it must be at least 1")
+        if not self.patience > 0:
+            raise ValueError(f"collection.patience is {self.patience!r}; it must be above 0")
         if self.learner_threads < 0:
             raise ValueError(f"collection.learner_threads is {self.learner_threads!r}; it must be at least 0")
 

@@ -92,29 +92,51 @@ def meet() -> None:
     Raises:
         RankError: one has ended, or did not come in time.
     """
-    if world_size() == 1:
-        return
+    any_rank(False)
+
+
+def any_rank(flag: bool) -> bool:
+    """Whether ``flag`` holds on any rank; all wait until every rank has come here.
+
+    Raises:
+        RankError: one has ended, or did not come in time.
+    """
     began = time.monotonic()
     try:
-        of_all_ranks(torch.zeros(1))
+        return bool(of_all_ranks(torch.tensor([flag], dtype=torch.uint8)).any())
     except RuntimeError as error:
         raise RankError(explain_loss(time.monotonic() - began)) from error
 
 
-def introduce(patience: float, children: dict[int, Popen[bytes]] | None = None) -> None:
-    """Tell the others where this rank runs; from here on none waits for another longer than so.
-
-    Until then it may: the start takes as long as it takes.
+def introduce(children: dict[int, Popen[bytes]]) -> None:
+    """Tell the others where this rank runs.
 
     Args:
-        patience: seconds that a rank may be silent, but for :data:`MARGIN`.
         children: of this process, by their process ids, whose exit codes it can know.
     """
-    global _peers, _children, _patience
+    global _peers, _children
     _peers = objects_of_all_ranks(Peer(socket.gethostname(), os.getpid()))
-    _children, _patience = children or {}, patience
+    _children = children
+
+
+def limit_waiting(patience: float) -> None:
+    """Let no rank wait for another longer than ``patience`` seconds and :data:`MARGIN`."""
+    global _patience
+    _patience = patience
     if world_size() > 1:
         dist.distributed_c10d._set_pg_timeout(timedelta(seconds=patience + MARGIN))
+
+
+def part(orderly: bool) -> None:
+    """Break the connections, so that this process can train again.
+
+    Args:
+        orderly: all ranks do so. NCCL can wait for one that is gone; its connections are then left alone.
+    """
+    global _peers, _children
+    _peers, _children = [], {}
+    if dist.is_available() and dist.is_initialized() and (orderly or "nccl" not in dist.get_backend()):
+        dist.destroy_process_group()
 
 
 @contextmanager
@@ -139,8 +161,7 @@ def explain_loss(waited: float | None = None) -> str:
         if found is not None:
             return found
         time.sleep(0.05)  # connections go a moment before their process
-    others = [index for index in range(len(_peers)) if index != rank()]
-    who = _name(others[0]) if len(others) == 1 else f"a rank of {len(_peers)}"
+    who = _name(1 - rank()) if len(_peers) == 2 else f"one of {world_size()} ranks"
     if waited is not None and waited >= _patience > 0:
         return f"{who} did not answer for {waited:.0f} s"
     return f"the connection to {who} broke"

@@ -27,6 +27,7 @@ LAYERS = (
     "metrics",
     "curves",
     "restoring",
+    "strategy",
     "training",
     "launch",
     "registration",

@@ -26,7 +26,7 @@ from torchrl.envs import EnvBase
 
 from dactyl_tl.collection.board import Board
 from dactyl_tl.collection.worker import RolloutCollector, follow_parent
-from dactyl_tl.errors import CollectionError
+from dactyl_tl.errors import ENDING_SIGNALS, CollectionError
 from dactyl_tl.processes import ending
 
 
@@ -289,7 +289,7 @@ def _shielded_children() -> Iterator[None]:
     """Processes started here never see Ctrl-C or SIGTERM, which a terminal or a batch system sends
     to all of them at once: the trainer decides when they end, and they end when it does.
     """
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
     try:
         yield
     finally:

@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, IterableDataset
 from dactyl_tl.collection.collectors import SOURCES, CollectionPlan, RolloutSource, pack, unpack
 from dactyl_tl.collection.statistics import EpisodeStatistics
 from dactyl_tl.collection.worker import SIMULATION, STATES, STEPS, VERSION
-from dactyl_tl.errors import CollectionError, ConfigurationError
-from dactyl_tl.ranks import objects_of_all_ranks, rank, world_size
+from dactyl_tl.errors import CollectionError, ConfigurationError, RankError
+from dactyl_tl.ranks import meet, objects_of_all_ranks, rank, world_size
 
 
 class RolloutDataModule(LightningDataModule):
@@ -74,13 +74,19 @@ class RolloutDataModule(LightningDataModule):
         return DataLoader(_Rollouts(self), batch_size=None, collate_fn=_same, generator=torch.Generator())
 
     def collect(self) -> TensorDictBase:
-        """Post the learner's weights and collect a rollout [N_total, chunks] with them."""
+        """Post the learner's weights and collect a rollout [N_total, chunks] with them.
+
+        Raises:
+            CollectionError: a worker of this rank was lost.
+            RankError: another rank was; in both cases nothing has changed.
+        """
         if self._pending_generator is not None:
             torch.set_rng_state(self._pending_generator)
             self._pending_generator = None
         self.source.board.post(self._policy)
         with self._noticing_loss():
             collected = self.source.collect()
+            meet()  # before anything is changed
         self.frames += collected[STEPS].numel() * world_size()
         age = self.source.board.version - collected[VERSION].double()
         ages = {"collection/weights_age": age.mean(), "collection/weights_age_max": age.max()}
@@ -99,13 +105,15 @@ class RolloutDataModule(LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """Counters, statistics, generators and every worker's simulations; tensors only.
 
-        When a worker was lost, or the plan says so, the state is without the simulations.
+        When a worker or a rank was lost, or the plan says so, the state is without the simulations;
+        otherwise all ranks have to ask for it together.
         """
         snapshots: list[bytes] = []
         kept = self.plan.keep_simulations and not self._lost
         if kept:
             with self._noticing_loss():
                 snapshots = self.source.snapshots()
+                meet()
         return {
             "frames": self.frames,
             "kind": self.kind,
@@ -122,7 +130,7 @@ class RolloutDataModule(LightningDataModule):
     def _noticing_loss(self) -> Iterator[None]:
         try:
             yield
-        except CollectionError:
+        except (CollectionError, RankError):
             self._lost = True
             raise
 
@@ -145,6 +153,12 @@ class RolloutDataModule(LightningDataModule):
         theirs, ours = state.get("simulations", self.plan.simulations), self.plan.simulations
         if theirs != ours:
             rank_zero_warn(f"The simulations begin new episodes: the checkpoint's were {theirs}, not {ours}.")
+            return
+        if ranks and len(ranks) != world_size():
+            rank_zero_warn(
+                f"The simulations begin new episodes: the checkpoint's were of {len(ranks)} ranks, "
+                f"not {world_size()}."
+            )
             return
         if [len(workers) for workers in ranks] != [self.plan.workers] * world_size():
             rank_zero_warn("The simulations begin new episodes: the checkpoint does not have their states.")
