@@ -49,7 +49,7 @@ def _summary(part: Tensor) -> Tensor:
 
 
 def _merged(summaries: Tensor) -> Tensor:
-    """Summaries ``[ranks, ..., 3]`` of parts to those of the whole ``[..., 3]``, in the order of the ranks."""
+    """Summaries ``[ranks, ..., 3]`` of parts to those of the whole ``[..., 3]``."""
     count, mean, m2 = summaries.unbind(-1)
     total = count.sum(0)
     grand = (count * mean).sum(0) / total
