@@ -30,6 +30,13 @@ def shown(path: Path) -> str:
     return os.path.relpath(path) if path.resolve().is_relative_to(Path.cwd()) else str(path)
 
 
+def frames_of(checkpoint: Path) -> int:
+    """Environment frames that the run at ``checkpoint`` has behind it."""
+    return int(
+        torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["state_dict"]["frames"]
+    )
+
+
 def resolve_checkpoint(path: str | Path, name: str, preferred: tuple[str, ...] = (LAST,)) -> Path:
     """The checkpoint that ``path`` means: itself, or the ``preferred`` one of a run's directory.
 

@@ -41,7 +41,14 @@ from dactyl_tl.learning import PPOModule
 from dactyl_tl.models import build_actor, build_critic, check_backend
 from dactyl_tl.ranks import any_rank, explain_loss, is_lost_connection, world_size
 from dactyl_tl.resources import out_of_memory
-from dactyl_tl.restoring import CHECKPOINTS, LAST, check_sizes, load_weights, resolve_checkpoint
+from dactyl_tl.restoring import (
+    CHECKPOINTS,
+    LAST,
+    check_sizes,
+    frames_of,
+    load_weights,
+    resolve_checkpoint,
+)
 from dactyl_tl.simulation.engines import resolve_engine
 from dactyl_tl.strategy import RankStrategy
 
@@ -95,7 +102,9 @@ def train(cfg: DictConfig) -> TrainingResult:
         device = trainer.strategy.root_device
         _check_backend(settings, device)
         data = RolloutDataModule(
-            collection_plan(settings, trainer.global_rank, device),
+            collection_plan(
+                settings, trainer.global_rank, device, frames_of(checkpoint) if checkpoint else 0
+            ),
             module.actor,
             settings.collection.kind,
             settings.collection.window,
@@ -129,18 +138,26 @@ def train(cfg: DictConfig) -> TrainingResult:
     )
 
 
-def collection_plan(settings: Settings, rank: int = 0, learner: torch.device | str = "cpu") -> CollectionPlan:
+def collection_plan(
+    settings: Settings, rank: int = 0, learner: torch.device | str = "cpu", frames: int = 0
+) -> CollectionPlan:
     """How to collect, with seeds that no two workers, ranks or runs of other seeds share.
+
+    Nor two sessions of a run: where simulations begin anew after it was resumed, as on another number of
+    ranks, they do not repeat its first episodes. Simulations that a checkpoint holds go on as they were.
 
     Args:
         settings: of the run.
         rank: of this process among those that train together.
         learner: device of the learner.
+        frames: that the run has behind it.
     """
     collection = settings.collection
     environment = dict(settings.environment)
     environment |= {"num_envs": collection.num_envs, "num_threads": collection.threads}
-    streams = np.random.SeedSequence([settings.seed, rank]).spawn(collection.workers + 1)
+    streams = np.random.SeedSequence([settings.seed, rank, *([frames] if frames else [])]).spawn(
+        collection.workers + 1
+    )
     seeds = [int(stream.generate_state(1)[0]) for stream in streams]
     return CollectionPlan(
         make_env=partial(make_simulations, environment, seeds[1:]),
@@ -153,6 +170,7 @@ def collection_plan(settings: Settings, rank: int = 0, learner: torch.device | s
         device=str(learner) if collection.device == "learner" else "cpu",
         simulations=f"{collection.num_envs} of the {_engine(environment)} engine",
         keep_simulations=collection.keep_simulations,
+        patience=collection.patience,
     )
 
 

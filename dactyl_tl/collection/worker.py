@@ -63,6 +63,7 @@ class RolloutCollector(Collector):
         chunk: steps between two recurrent states that are kept.
         worker_idx: number of this worker.
         device: where the policy acts and rollouts are kept; "cpu" or a CUDA device.
+        done: int64 ``[workers]`` that the learner sees, the number of rollouts each has completed.
     """
 
     def __init__(
@@ -76,8 +77,10 @@ class RolloutCollector(Collector):
         chunk: int,
         worker_idx: int = 0,
         device: str = "cpu",
+        done: Tensor | None = None,
         **options: Any,
     ) -> None:
+        self._done = done
         self._board, self._chunks, self._chunk = board, steps // chunk, chunk
         self._device = torch.device(device)
         self._output: TensorDictBase | None = None
@@ -128,6 +131,8 @@ class RolloutCollector(Collector):
             for index in range(self._chunks):
                 self._keep(index, super().rollout())
         self.env.base_env.check()
+        if self._done is not None:
+            self._done[self.worker_idx] += 1
         assert self._output is not None
         return self._output
 
