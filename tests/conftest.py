@@ -1,5 +1,6 @@
 """What holds for every test: one thread, no account, no screen, settings that suit a slow machine."""
 
+import json
 import os
 from pathlib import Path
 
@@ -23,6 +24,7 @@ hypothesis.settings.load_profile("project")
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="also run what takes minutes")
+    parser.addoption("--chaos-table", metavar="FILE", help="append what failures cost to FILE, a JSON a line")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -34,6 +36,20 @@ def pytest_collection_modifyitems(config, items):
         for marker, reason in absent.items():
             if reason and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def record_chaos(request):
+    """``record_chaos(what, detected_s, lost, continued)``: note what a failure cost, if asked to."""
+    table = request.config.getoption("--chaos-table")
+
+    def record(what: str, detected_s: float, lost: str, continued: str) -> None:
+        row = {"what": what, "detected_s": round(detected_s, 1), "lost": lost, "continued": continued}
+        if table:
+            with open(table, "a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+
+    return record
 
 
 @pytest.fixture(autouse=True)

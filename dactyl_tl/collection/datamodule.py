@@ -156,7 +156,7 @@ class RolloutDataModule(LightningDataModule):
             return
         if ranks and len(ranks) != world_size():
             rank_zero_warn(
-                f"The simulations begin new episodes: the checkpoint's were of {len(ranks)} ranks, "
+                f"The simulations begin new episodes: the checkpoint's number of ranks is {len(ranks)}, "
                 f"not {world_size()}."
             )
             return
