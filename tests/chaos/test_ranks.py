@@ -125,7 +125,7 @@ def connections(pids: set[int]) -> list[tuple[str, str]]:
 def cut(one: str, other: str) -> None:
     """Close the connection between two addresses ``host:port``, and no other."""
     (host, port), (peer, peer_port) = one.rsplit(":", 1), other.rsplit(":", 1)
-    ends = ["src", host.strip("[]"), "sport", "=", f":{port}", "dst", peer.strip("[]")]
+    ends = ["src", host, "sport", "=", f":{port}", "dst", peer]
     subprocess.run(
         ["ss", "-K", "-tn", *ends, "dport", "=", f":{peer_port}"], capture_output=True, check=False
     )
