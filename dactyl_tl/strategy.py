@@ -19,8 +19,8 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
 from dactyl_tl import ranks
-from dactyl_tl.errors import FAILED, INTERRUPTED
-from dactyl_tl.processes import die_with_parent
+from dactyl_tl.errors import FAILED, INTERRUPTED, ConfigurationError
+from dactyl_tl.processes import die_with_parent, ending
 from dactyl_tl.restoring import continuation
 
 POLL = 0.5
@@ -53,10 +53,20 @@ class RankStrategy(DDPStrategy):
         self._launcher.run = self.run
 
     def setup_distributed(self) -> None:
-        """Connect the ranks; both what is on a GPU and what is in the host's memory can be sent."""
+        """Connect the ranks; both what is on a GPU and what is in the host's memory can be sent.
+
+        Raises:
+            ConfigurationError: they do not have one run directory.
+        """
         self._process_group_backend = ranks.BACKENDS.get(self.root_device.type)
         super().setup_distributed()
         ranks.introduce({process.pid: process for process in self._children})
+        names = set(ranks.objects_of_all_ranks(str(self.run)))
+        if len(names) > 1:  # named after the second in which each was started
+            raise ConfigurationError(
+                f"the ranks would write to {' and '.join(sorted(names))}; name one for all with "
+                "hydra.run.dir=DIRECTORY, or add resume=auto"
+            )
 
     def on_train_start(self) -> None:
         """From here on patience counts; the start takes as long as it takes."""
@@ -122,12 +132,15 @@ class _Watch(threading.Thread):
 
     def run(self) -> None:
         while not self.over.wait(POLL):
-            codes = [process.poll() for process in self._children]
-            if any(code not in (None, 0, *INTERRUPTED) for code in codes) and not self.over.wait(GRACE):
-                self._end()
+            codes = {process.pid: process.poll() for process in self._children}
+            lost = {pid: code for pid, code in codes.items() if code not in (None, 0, *INTERRUPTED)}
+            if lost and not self.over.wait(GRACE):
+                pid, code = lost.popitem()
+                assert code is not None
+                self._end(ranks.lost_rank() or f"a rank (process {pid}) ended with {ending(code)}")
 
-    def _end(self) -> None:
-        print(f"error: {ranks.lost_rank()}", file=sys.stderr)
+    def _end(self, reason: str) -> None:
+        print(f"error: {reason}", file=sys.stderr)
         print(continuation(self._run) or "", file=sys.stderr, flush=True)
         for process in self._children:
             process.kill()

@@ -183,6 +183,30 @@ def test_torchrun_ends_its_ranks_with_a_checkpoint(tmp_path: Path) -> None:
         trainer.kill()
 
 
+def test_ranks_that_would_write_to_two_places_are_refused(tmp_path: Path) -> None:
+    """As torchrun's do without a name, which start in different seconds."""
+    script = tmp_path / "train_each.py"
+    script.write_text(
+        "import os, sys\nfrom dactyl_tl.launch import main\n"
+        "sys.argv.append(f'hydra.run.dir={sys.argv.pop()}{os.environ[\"RANK\"]}')\nmain()\n"
+    )
+    runner = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        str(script),
+    ]
+    trainer = Trainer(tmp_path / "run", *RANKS, str(tmp_path / "other"), command=runner)
+    try:
+        output = trainer.finish()
+        assert f"the ranks would write to {tmp_path}/other0 and {tmp_path}/other1; name one" in output, output
+        assert "hydra.run.dir=DIRECTORY" in output
+    finally:
+        trainer.kill()
+
+
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
 def test_slurm_gets_a_checkpoint_and_lightning_does_not_queue_the_job(
     tmp_path: Path, number: signal.Signals
