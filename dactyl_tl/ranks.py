@@ -119,6 +119,11 @@ def introduce(children: dict[int, Popen[bytes]]) -> None:
     _children = children
 
 
+def introduced() -> bool:
+    """Whether this rank is connected to others and knows where they run."""
+    return bool(_peers)
+
+
 def limit_waiting(patience: float) -> None:
     """Let no rank wait for another longer than ``patience`` seconds and :data:`MARGIN`."""
     global _patience

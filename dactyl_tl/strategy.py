@@ -134,14 +134,18 @@ class _Watch(threading.Thread):
         while not self.over.wait(POLL):
             codes = {process.pid: process.poll() for process in self._children}
             lost = {pid: code for pid, code in codes.items() if code not in (None, 0, *INTERRUPTED)}
-            if lost and not self.over.wait(GRACE):
+            # Who still waits to be connected notices nothing, and has nothing to save.
+            if lost and not self.over.wait(GRACE if ranks.introduced() else POLL):
                 pid, code = lost.popitem()
                 assert code is not None
                 self._end(ranks.lost_rank() or f"a rank (process {pid}) ended with {ending(code)}")
 
     def _end(self, reason: str) -> None:
-        print(f"error: {reason}", file=sys.stderr)
-        print(continuation(self._run) or "", file=sys.stderr, flush=True)
+        print(
+            "\n".join(filter(None, [f"error: {reason}", continuation(self._run)])),
+            file=sys.stderr,
+            flush=True,
+        )
         for process in self._children:
             process.kill()
         os._exit(FAILED)
