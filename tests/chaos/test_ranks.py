@@ -59,8 +59,8 @@ def assert_ended_well(trainer: Trainer, output: str) -> str:
 @pytest.mark.parametrize(
     ("number", "limit", "said"),
     [
-        pytest.param(signal.SIGKILL, 10.0, "ended with signal SIGKILL", id="killed"),
-        pytest.param(signal.SIGSTOP, SILENCE + 15.0, "does not answer; it is stopped", id="stopped"),
+        pytest.param(signal.SIGKILL, 20.0, "ended with signal SIGKILL", id="killed"),
+        pytest.param(signal.SIGSTOP, SILENCE + 20.0, "does not answer; it is stopped", id="stopped"),
     ],
 )
 def test_a_lost_rank_ends_training(
@@ -102,7 +102,7 @@ def test_a_killed_worker_of_another_rank_ends_training(
     began = time.monotonic()
     output = two_ranks.finish()
     detected = time.monotonic() - began
-    assert detected < 12.0
+    assert detected < 30.0
     assert f"error: rank 1: worker 0 of 1 (process {victim}) ended with signal SIGKILL" in output
     assert "error: rank 1 of 2" in output
     lost = assert_ended_well(two_ranks, output)
@@ -143,7 +143,7 @@ def test_a_cut_connection_ends_training(two_ranks: Trainer, record_chaos: Callab
         pytest.skip("this system does not let ss close a connection")
     output = two_ranks.finish()
     detected = time.monotonic() - began
-    assert detected < 15.0
+    assert detected < 20.0
     lost = assert_ended_well(two_ranks, output)
     record_chaos("connection between ranks cut", detected, lost, "resume, new episodes")
 
