@@ -14,7 +14,8 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
 from callbacks.curriculum import LESSON
-from dactyl_tl.errors import CheckpointError, CollectionError
+from dactyl_tl.errors import CheckpointError, CollectionError, RankError
+from dactyl_tl.ranks import apart
 from dactyl_tl.restoring import BEST, LAST
 
 
@@ -23,8 +24,9 @@ class Checkpoints(Checkpoint):  # Lightning runs this kind after all other callb
 
     Other callbacks that have a method ``on_checkpoint(trainer, module, path)`` are told of every file.
 
-    A worker that was killed takes its simulations along; the checkpoint written then has the learner
-    as it was after the last complete rollout, and the simulations begin new episodes when resumed.
+    A worker or a rank that was lost takes its simulations along; the checkpoint written then has the
+    learner as it was after the last complete rollout, and all simulations begin new episodes when
+    resumed.
 
     Where a curriculum makes the task harder, the best of the easier task no longer counts.
 
@@ -79,11 +81,15 @@ class Checkpoints(Checkpoint):  # Lightning runs this kind after all other callb
             self._tell(trainer, pl_module, path)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save the learner if collection failed between two updates; otherwise keep what there is."""
-        if not isinstance(exception, CollectionError):
+        """Save the learner if training failed between two updates; otherwise keep what there is.
+
+        The learner is the same on all ranks, of which others may not answer any more.
+        """
+        if not isinstance(exception, (CollectionError, RankError)) or not trainer.is_global_zero:
             return
         path = self.directory / LAST
-        self._save(trainer, path, self._loops)
+        with apart():
+            self._save(trainer, path, self._loops)
         self._tell(trainer, pl_module, path)
 
     def _save(self, trainer: Trainer, path: Path, loops: dict[str, Any] | None = None) -> None:

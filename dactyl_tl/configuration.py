@@ -55,7 +55,8 @@ class CollectionConfig:
         keep_simulations: whether checkpoints hold the simulations, some 10 KB each, from which a
             resumed run continues bit for bit; otherwise it begins new episodes.
         patience: s without a sign of life after which a worker, an actor or a rank counts as lost; longer
-            than any rollout takes.
+            than any rollout takes, and than anything that one rank does while the others wait, as an
+            evaluation.
         address: of a Ray cluster, ``"host:port"``, or ``"auto"`` for the one this machine belongs to;
             null starts one on this machine, for it alone.
         max_age: versions that a rollout from Ray may be behind the newest weights when it arrives; older

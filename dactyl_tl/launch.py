@@ -18,12 +18,17 @@ from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities import rank_zero_only
 
 from dactyl_tl.configuration import check, register_schemas
-from dactyl_tl.errors import ConfigurationError, TrainingError
-from dactyl_tl.restoring import BEST, BUNDLES, CHECKPOINTS, LAST, resolve_checkpoint
+from dactyl_tl.errors import FAILED, UNUSABLE, ConfigurationError, RankError, TrainingError
+from dactyl_tl.restoring import (
+    BEST,
+    BUNDLES,
+    CHECKPOINTS,
+    LAST,
+    continuation,
+    resolve_checkpoint,
+    shown,
+)
 from dactyl_tl.training import TrainingResult, train
-
-UNUSABLE, FAILED = 2, 3
-"""Exit codes: a setting that cannot be used, and training that could not go on."""
 
 AUTO = "auto"
 """``resume=auto``: go on in this command's directory, if that run has begun, with this command's settings."""
@@ -82,10 +87,7 @@ def _run(cfg: DictConfig) -> None:
     except (TrainingError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in DISK_TROUBLE:
             raise
-        run = Path(cfg.output_dir)
-        print(f"error: {error}", file=sys.stderr)
-        if (run / CHECKPOINTS / LAST).exists():
-            print(f"Continue with: python train.py resume={_shown(run)}", file=sys.stderr)
+        _explain_failure(error, Path(cfg.output_dir))
         raise SystemExit(FAILED) from None
     _report(result)
     if result.interrupted is not None:
@@ -153,6 +155,19 @@ def _run_directory(resume: str | None, name: str) -> str:
     return f"runs/{datetime.now():%Y-%m-%d_%H-%M-%S}_{label}"
 
 
+def _explain_failure(error: Exception, run: Path) -> None:
+    """What went wrong, by the rank where it did; how to go on, by rank 0."""
+    number = getattr(rank_zero_only, "rank", 0)
+    if number:
+        if not isinstance(error, RankError):  # which rank 0 sees for itself
+            print(f"error: rank {number}: {error}", file=sys.stderr, flush=True)
+        return
+    print(f"error: {error}", file=sys.stderr)
+    hint = continuation(run)
+    if hint is not None:
+        print(hint, file=sys.stderr)
+
+
 @rank_zero_only
 def _announce(cfg: DictConfig) -> None:
     environment, collection, network = cfg.environment, cfg.collection, cfg.network
@@ -161,14 +176,14 @@ def _announce(cfg: DictConfig) -> None:
     print(
         f"{environment.task}, randomization {environment.randomization}, {network.policy} policy, "
         f"{collection.workers} x {collection.num_envs} simulations ({collection.kind}), "
-        f"{' or '.join(limit) or 'until Ctrl-C'}\nrun directory: {_shown(Path(cfg.output_dir))}",
+        f"{' or '.join(limit) or 'until Ctrl-C'}\nrun directory: {shown(Path(cfg.output_dir))}",
         flush=True,
     )
 
 
 @rank_zero_only
 def _report(result: TrainingResult) -> None:
-    run = _shown(result.run)
+    run = shown(result.run)
     if result.interrupted is not None:
         print(f"Stopped by {result.interrupted.name} after a complete rollout.")
     print(f"{result.frames:,} frames, {result.seconds / 60:.1f} min")
@@ -186,8 +201,3 @@ def _report(result: TrainingResult) -> None:
         print(f"  evaluate   python evaluate.py policy={files['bundle']}")
     if files["checkpoint"] is not None:
         print(f"  continue   python train.py resume={run}")
-
-
-def _shown(path: Path) -> str:
-    """``path`` as one would type it here."""
-    return os.path.relpath(path) if path.resolve().is_relative_to(Path.cwd()) else str(path)

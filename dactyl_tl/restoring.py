@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
@@ -15,6 +16,25 @@ CHECKPOINTS, LAST, BEST, BUNDLES = "checkpoints", "last.ckpt", "best.ckpt", "bun
 """Names in a run's directory."""
 
 CRITIC_PREFIX = "loss.critic_network."
+
+
+def continuation(run: Path) -> str | None:
+    """How to go on with what is in a run's directory; None if there is nothing."""
+    if not (run / CHECKPOINTS / LAST).exists():
+        return None
+    return f"Continue with: python train.py resume={shown(run)}"
+
+
+def shown(path: Path) -> str:
+    """``path`` as one would type it here."""
+    return os.path.relpath(path) if path.resolve().is_relative_to(Path.cwd()) else str(path)
+
+
+def frames_of(checkpoint: Path) -> int:
+    """Environment frames that the run at ``checkpoint`` has behind it."""
+    return int(
+        torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["state_dict"]["frames"]
+    )
 
 
 def resolve_checkpoint(path: str | Path, name: str, preferred: tuple[str, ...] = (LAST,)) -> Path:

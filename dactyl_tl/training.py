@@ -35,12 +35,27 @@ from dactyl_tl.collection.collectors import CollectionPlan
 from dactyl_tl.collection.datamodule import RolloutDataModule
 from dactyl_tl.collection.simulations import make_simulations, seed_of
 from dactyl_tl.configuration import Settings, check
-from dactyl_tl.errors import ConfigurationError, InterruptedCollection, TrainingError
+from dactyl_tl.errors import (
+    ENDING_SIGNALS,
+    ConfigurationError,
+    InterruptedCollection,
+    RankError,
+    TrainingError,
+)
 from dactyl_tl.learning import PPOModule
 from dactyl_tl.models import build_actor, build_critic, check_backend
+from dactyl_tl.ranks import any_rank, explain_loss, is_lost_connection, world_size
 from dactyl_tl.resources import out_of_memory
-from dactyl_tl.restoring import CHECKPOINTS, LAST, check_sizes, load_weights, resolve_checkpoint
+from dactyl_tl.restoring import (
+    CHECKPOINTS,
+    LAST,
+    check_sizes,
+    frames_of,
+    load_weights,
+    resolve_checkpoint,
+)
 from dactyl_tl.simulation.engines import resolve_engine
+from dactyl_tl.strategy import RankStrategy
 
 FREE_SPACE = 8
 """A run needs this many times the networks' size on disk: two checkpoints with Adam's two moments,
@@ -73,8 +88,8 @@ def train(cfg: DictConfig) -> TrainingResult:
 
     Raises:
         ConfigurationError: a setting, path or name cannot be used; no worker was started.
-        TrainingError: a worker process was killed, a checkpoint could not be written, or a GPU has too
-            little memory for the sizes asked for.
+        TrainingError: a worker process or a rank was lost, a checkpoint could not be written, or a GPU
+            has too little memory for the sizes asked for.
     """
     settings = check(cfg)
     run = Path(cfg.output_dir)
@@ -88,11 +103,13 @@ def train(cfg: DictConfig) -> TrainingResult:
         callbacks: list[Callback] = _instantiate(cfg.callbacks, "callbacks")
         _write_config(cfg, run)
         session = Session(settings.minutes, settings.frames)
-        trainer = _build_trainer(cfg, loggers, [session, *callbacks])
+        trainer = _build_trainer(cfg, settings, loggers, [session, *callbacks])
         device = trainer.strategy.root_device
         _check_backend(settings, device)
         data = RolloutDataModule(
-            collection_plan(settings, trainer.global_rank, device),
+            collection_plan(
+                settings, trainer.global_rank, device, frames_of(checkpoint) if checkpoint else 0
+            ),
             module.actor,
             settings.collection.kind,
             settings.collection.window,
@@ -100,16 +117,24 @@ def train(cfg: DictConfig) -> TrainingResult:
         )
         for logger in loggers:
             logger.log_hyperparams(_plain(cfg))
+        orderly = False
         try:
             with session.graceful_signals():
                 trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+            orderly = True
         except InterruptedCollection:
             pass  # the checkpoint holds all updates, and the session knows the signal
         except torch.OutOfMemoryError as error:
             raise TrainingError(out_of_memory(settings, session.learning, device)) from error
+        except RuntimeError as error:
+            if isinstance(error, TrainingError) or world_size() == 1 or not is_lost_connection(error):
+                raise
+            raise RankError(f"{explain_loss()}, before an update was complete") from error
         finally:
             data.close()
             _finish(loggers)
+            if isinstance(trainer.strategy, RankStrategy):
+                trainer.strategy.close(orderly)
     last = run / CHECKPOINTS / LAST
     return TrainingResult(
         run=run,
@@ -121,18 +146,24 @@ def train(cfg: DictConfig) -> TrainingResult:
     )
 
 
-def collection_plan(settings: Settings, rank: int = 0, learner: torch.device | str = "cpu") -> CollectionPlan:
+def collection_plan(
+    settings: Settings, rank: int = 0, learner: torch.device | str = "cpu", frames: int = 0
+) -> CollectionPlan:
     """How to collect, with seeds that no two workers, ranks or runs of other seeds share.
+
+    Nor two sessions of a run: where simulations begin anew after it was resumed, as on another number of
+    ranks, they do not repeat its first episodes. Simulations that a checkpoint holds go on as they were.
 
     Args:
         settings: of the run.
         rank: of this process among those that train together.
         learner: device of the learner.
+        frames: that the run has behind it.
     """
     collection = settings.collection
     environment = dict(settings.environment)
     environment |= {"num_envs": collection.num_envs, "num_threads": collection.threads}
-    entropy = (settings.seed, rank)
+    entropy = (settings.seed, rank, *([frames] if frames else []))
     return CollectionPlan(
         make_env=partial(make_simulations, environment, entropy),
         make_policy=partial(build_actor, settings.network),
@@ -168,8 +199,9 @@ def _engine(environment: Mapping[str, Any]) -> str:
 class Session(Callback):
     """What ends a session, and the bookkeeping of its rollouts.
 
-    The first Ctrl-C or SIGTERM ends training after the rollout that is being worked on, so that the
-    checkpoint continues exactly; a second Ctrl-C ends it at once.
+    The first Ctrl-C, SIGTERM or SIGUSR1, to any rank, ends training after the rollout that is being worked
+    on, so that the checkpoint continues exactly; a second Ctrl-C ends it at once. Under Slurm,
+    ``--signal=USR1@120`` asks for it two minutes ahead of the limit, and ``resume=auto`` goes on.
 
     Args:
         minutes: wall-clock limit from the first rollout on.
@@ -219,16 +251,20 @@ class Session(Callback):
         pl_module.log_dict(trainer.datamodule.metrics, batch_size=1)  # type: ignore[attr-defined]
         self._frames = int(pl_module.frames)  # type: ignore[arg-type]
         over = self.signal is not None or (self.progress or 0.0) >= 1.0
-        if trainer.strategy.reduce_boolean_decision(over, all=False):  # of any rank
+        if any_rank(over):
             trainer.should_stop = True
 
     @contextmanager
     def graceful_signals(self) -> Iterator[None]:
-        """Handle SIGINT and SIGTERM as described above, if this is the main thread."""
+        """Handle signals as described above, if this is the main thread.
+
+        With a handler for SIGUSR1 in place Lightning does not put its own there, which would save in the
+        middle of an update and have Slurm queue the job again.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self._receive) for number in ENDING_SIGNALS}
         try:
             yield
         finally:
@@ -239,10 +275,17 @@ class Session(Callback):
         if self.signal is signal.SIGINT and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = signal.Signals(number)
-        print("Ending after this rollout; Ctrl-C again ends at once.", file=sys.stderr, flush=True)
+        if getattr(rank_zero_only, "rank", 0) == 0:
+            print("Ending after this rollout; Ctrl-C again ends at once.", file=sys.stderr, flush=True)
 
 
-def _build_trainer(cfg: DictConfig, loggers: list[Logger], callbacks: list[Callback]) -> Trainer:
+def _build_trainer(
+    cfg: DictConfig, settings: Settings, loggers: list[Logger], callbacks: list[Callback]
+) -> Trainer:
+    options = _plain(cfg.trainer)
+    alone = str(options.get("devices", 1)) == "1" and options.get("num_nodes", 1) == 1
+    if not alone and options.get("strategy", "auto") in ("auto", "ddp"):
+        options["strategy"] = RankStrategy(settings.collection.patience, Path(cfg.output_dir))
     try:
         return Trainer(
             max_epochs=-1,
@@ -254,7 +297,7 @@ def _build_trainer(cfg: DictConfig, loggers: list[Logger], callbacks: list[Callb
             num_sanity_val_steps=0,
             log_every_n_steps=1,
             default_root_dir=cfg.output_dir,
-            **_plain(cfg.trainer),
+            **options,
         )
     except (ValueError, TypeError, MisconfigurationException) as error:
         raise ConfigurationError(f"trainer: {error}") from error

@@ -24,9 +24,7 @@ hypothesis.settings.load_profile("project")
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="also run what takes minutes")
-    parser.addoption(
-        "--chaos-table", metavar="FILE", help="append what the chaos tests measure, as JSON lines"
-    )
+    parser.addoption("--chaos-table", metavar="FILE", help="append what failures cost to FILE, a JSON a line")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -40,21 +38,21 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
+@pytest.fixture
+def record_chaos(request):
+    """``record_chaos(what, detected_s, lost, continued)``: note what a failure cost, if asked to."""
+    table = request.config.getoption("--chaos-table")
+
+    def record(what: str, detected_s: float, lost: str, continued: str) -> None:
+        row = {"what": what, "detected_s": round(detected_s, 1), "lost": lost, "continued": continued}
+        if table:
+            with open(table, "a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+
+    return record
+
+
 @pytest.fixture(autouse=True)
 def _seed():
     """Tests that draw without a generator of their own see the same numbers in any order."""
     torch.manual_seed(0)
-
-
-@pytest.fixture
-def record_chaos(request):
-    """Note what was broken, how soon it was noticed, what was lost and what went on."""
-
-    def record(what: str, detected: float, lost: str, continued: str) -> None:
-        path = request.config.getoption("--chaos-table")
-        if path:
-            row = {"what": what, "detected_s": round(detected, 1), "lost": lost, "continued": continued}
-            with open(path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-
-    return record

@@ -7,6 +7,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hydra.errors import HydraException
@@ -67,15 +68,23 @@ def test_paper_experiment_is_table_10(tmp_path: Path) -> None:
     assert settings.environment["randomization"] == "all"
 
 
-def test_seeds_differ_between_workers_ranks_and_runs(tmp_path: Path) -> None:
+def test_seeds_differ_between_workers_ranks_sessions_and_runs(tmp_path: Path) -> None:
     seeds: list[int] = []
     for run in (0, 1):
         settings = check(compose(tmp_path, [f"seed={run}", "collection.workers=4"]))
         for rank in (0, 1):
-            plan = collection_plan(settings, rank)
-            entropy = plan.make_env.args[1]
-            seeds += [plan.seed, *(seed_of(entropy, 1 + worker) for worker in range(plan.workers))]
-    assert len(set(seeds)) == len(seeds) == 2 * 2 * 5
+            for frames in (0, 128):
+                plan = collection_plan(settings, rank, frames=frames)
+                entropy = plan.make_env.args[1]
+                seeds += [plan.seed, *(seed_of(entropy, 1 + worker) for worker in range(plan.workers))]
+    assert len(set(seeds)) == len(seeds) == 2 * 2 * 2 * 5
+
+
+def test_a_new_runs_seeds_are_those_of_earlier_versions(tmp_path: Path) -> None:
+    plan = collection_plan(check(compose(tmp_path, ["seed=3", "collection.workers=2"])), 1)
+    streams = np.random.SeedSequence([3, 1]).spawn(3)
+    seeds = [seed_of(plan.make_env.args[1], stream) for stream in range(3)]
+    assert seeds == [int(each.generate_state(1)[0]) for each in streams]
 
 
 WRONG = [
@@ -99,6 +108,7 @@ WRONG = [
     ("collection.kind=threads", "collection.kind is 'threads'; choose from multiprocess, inprocess"),
     ("collection.device=gpu", "collection.device is 'gpu'; choose from cpu, learner"),
     ("network.backend=cudnn", "network.backend is 'cudnn'; choose from auto, pad, scan, triton"),
+    ("collection.patience=0", "collection.patience is 0.0; it must be above 0"),
     ("collection.workers=0", "collection.workers is 0; it must be at least 1"),
     ("collection.steps=17", "collection.steps is 17; it must be a multiple of ppo.chunk=8"),
     ("ppo.minibatches=99", "ppo.minibatches is 99; a rollout of collection.workers=1 x num_envs=4"),

@@ -10,6 +10,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
     "contract",
     "errors",
+    "processes",
+    "ranks",
     "rotations",
     "simulation",
     "rendering",
@@ -25,6 +27,7 @@ LAYERS = (
     "metrics",
     "curves",
     "restoring",
+    "strategy",
     "training",
     "launch",
     "registration",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -123,9 +124,26 @@ def test_same_seed_same_weights_other_seed_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_two_ranks_train_real_simulations_and_resume_bit_exactly(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        pytest.param((), id="hand"),
+        pytest.param(
+            (
+                TOY,
+                "collection.window=4",
+                "ppo.learning_rate_schedule=kl",
+                "callbacks=[default,curriculum]",
+                "callbacks.goal_curriculum.threshold=0.0",
+                "callbacks.goal_curriculum.episodes=1",
+            ),
+            id="toy-curriculum-schedule",
+        ),
+    ],
+)
+def test_two_ranks_resume_bit_exactly(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     frames = 2 * 4 * 16  # ranks, simulations, steps
-    start = ("experiment=smoke", "trainer.accelerator=cpu", "trainer.devices=2")
+    start = ("experiment=smoke", "trainer.accelerator=cpu", "trainer.devices=2", *overrides)
     for words in (
         (*start, f"frames={4 * frames}", f"hydra.run.dir={tmp_path / 'straight'}"),
         (*start, f"frames={2 * frames}", f"hydra.run.dir={tmp_path / 'parts'}"),
@@ -144,6 +162,27 @@ def test_two_ranks_train_real_simulations_and_resume_bit_exactly(tmp_path: Path)
     for name in ("straight", "parts"):
         rows = read_metrics(tmp_path / name / "metrics.csv")
         assert [row["frames"] for row in rows] == [frames * k for k in (1, 2, 3, 4)]
+        if overrides:
+            lessons = [row["curriculum/goal_angle"] for row in rows]
+            assert lessons == sorted(lessons)
+            assert lessons[-1] > lessons[1], "the curriculum moved after the run was resumed"
+
+
+def test_another_number_of_ranks_goes_on_with_new_episodes(tmp_path: Path) -> None:
+    said = "The simulations begin new episodes: the checkpoint's number of ranks is {}, not {}."
+    words = (TOY, "trainer.accelerator=cpu", "collection.window=4")
+    alone = run(tmp_path, 2, *words)["state_dict"]["frames"]
+
+    more = command(f"resume={tmp_path}", "trainer.devices=2", f"frames={alone + 4 * FRAMES}")
+    assert more.returncode == 0, more.stderr
+    assert more.stderr.count(said.format(1, 2)) == 1, more.stderr
+    assert "Traceback" not in more.stderr
+
+    with pytest.warns(UserWarning, match=re.escape(said.format(2, 1))) as warned:
+        run(tmp_path, 7, *words, resume=tmp_path)
+    assert len([each for each in warned if "new episodes" in str(each.message)]) == 1
+    rows = read_metrics(tmp_path / "metrics.csv")
+    assert [row["frames"] for row in rows] == [FRAMES * k for k in (1, 2, 4, 6, 7)]
 
 
 def test_the_command_resumes_with_the_runs_own_configuration(tmp_path: Path) -> None:

@@ -25,8 +25,10 @@ from torchrl.collectors import MultiAsyncCollector, MultiSyncCollector
 from torchrl.envs import EnvBase
 
 from dactyl_tl.collection.board import Board
+from dactyl_tl.collection.patience import Patience
 from dactyl_tl.collection.worker import RolloutCollector, follow_parent
-from dactyl_tl.errors import CollectionError
+from dactyl_tl.errors import ENDING_SIGNALS, CollectionError
+from dactyl_tl.processes import ending, stopped
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class RolloutSource(ABC):
         """The next rollout of every worker, [workers * N, chunks].
 
         Raises:
-            CollectionError: a worker process has ended.
+            CollectionError: a worker process has ended, or was silent for too long.
         """
 
     @abstractmethod
@@ -157,12 +159,14 @@ class MultiProcess(RolloutSource):
     def __init__(self, plan: CollectionPlan, policy: TensorDictModuleBase) -> None:
         context = mp.get_context("spawn")
         super().__init__(plan, policy, context)
+        self._asked = 0
+        self._done = torch.zeros(plan.workers, dtype=torch.int64).share_memory_()
         threads = torch.get_num_threads()
         with shielded_children(), _explained_start():
             self._pool = self.collector(
                 [plan.make_env] * plan.workers,
                 policy_factory=plan.make_policy,
-                collector_class=partial(RolloutCollector, **self._options),
+                collector_class=partial(RolloutCollector, done=self._done, **self._options),
                 frames_per_batch=plan.workers * plan.steps,  # each worker counts its own simulations
                 total_frames=-1,
                 use_buffers=True,
@@ -174,6 +178,7 @@ class MultiProcess(RolloutSource):
         self._processes = list(self._pool.procs)
         self._pids = [process.pid for process in self._processes]
         self._rollouts: Iterator[TensorDictBase] = iter(self._pool)
+        self._patience = Patience(self._pids, plan.patience)
         self._closed = False
 
     def _pool_options(self) -> dict[str, Any]:
@@ -186,17 +191,26 @@ class MultiProcess(RolloutSource):
 
     def collect(self) -> TensorDictBase:
         """The next rollout of every worker, made at the same time."""
-        with self._explained():
+        self._asked += 1
+        with self._explained(), self._patience.waiting(self._behind):
             return next(self._rollouts)
+
+    def _behind(self) -> list[int]:
+        """The workers whose rollout is not complete, or that are stopped; the others wait with reason."""
+        return [*(self._done < self._asked).nonzero().flatten().tolist(), *self._stopped()]
+
+    def _stopped(self) -> list[int]:
+        """The workers that are stopped; who has answered already waits with reason."""
+        return [index for index, pid in enumerate(self._pids) if stopped(pid)]
 
     def snapshots(self) -> list[bytes]:
         """State of every worker."""
-        with self._explained():
+        with self._explained(), self._patience.waiting(self._stopped):
             return self._pool.map_fn("snapshot")
 
     def restore(self, snapshots: list[bytes]) -> None:
         """Continue from :meth:`snapshots`."""
-        with self._explained():
+        with self._explained(), self._patience.waiting(self._stopped):
             self._pool.map_fn("restore", [(snapshot,) for snapshot in snapshots])
 
     @contextlib.contextmanager
@@ -217,10 +231,10 @@ class MultiProcess(RolloutSource):
         ended = [index for index, code in enumerate(codes) if code is not None]
         if ended:
             # The pool asks the others to end when one has died; the one that died says why.
-            index = max(ended, key=lambda each: codes[each] != 0)
+            index = max(ended, key=lambda each: (each in self._patience.lost, codes[each] != 0))
+            reason = self._patience.lost.get(index, f"ended with {ending(codes[index] or 0)}")
             raise CollectionError(
-                f"worker {index} of {len(codes)} (process {self._pids[index]}) ended with "
-                f"{ending(codes[index] or 0)}"
+                f"worker {index} of {len(codes)} (process {self._pids[index]}) {reason}"
             ) from cause
 
     def close(self) -> None:
@@ -257,7 +271,8 @@ class Asynchronous(MultiProcess):
 
     def collect(self) -> TensorDictBase:
         """The next ``workers`` rollouts, of whichever workers have them ready."""
-        with self._explained():
+        # A worker that is lost is missed when no other has a rollout ready.
+        with self._explained(), self._patience.waiting(lambda: range(self.plan.workers)):
             return torch.cat([next(self._rollouts) for _ in range(self.plan.workers)], 0)
 
     def snapshots(self) -> list[bytes]:
@@ -295,7 +310,7 @@ def shielded_children() -> Iterator[None]:
     """Processes started here never see Ctrl-C or SIGTERM, which a terminal or a batch system sends
     to all of them at once: the trainer decides when they end, and they end when it does.
     """
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
     try:
         yield
     finally:
@@ -312,12 +327,3 @@ def _exit_code(process: Any, pid: int) -> int | None:
         except ChildProcessError:
             return 0
         return os.waitstatus_to_exitcode(status) if ended else None
-
-
-def ending(code: int) -> str:
-    """Words for an exit code."""
-    if code < 0:
-        name = signal.Signals(-code).name
-        hint = ", often the system's answer to a lack of memory" if name == "SIGKILL" else ""
-        return f"signal {name}{hint}"
-    return f"exit code {code}"

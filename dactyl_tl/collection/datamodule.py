@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.distributed
 from pytorch_lightning import LightningDataModule
 from pytorch_lightning.utilities import rank_zero_warn
 from tensordict import TensorDictBase
@@ -18,7 +17,8 @@ from dactyl_tl.collection.collectors import CollectionPlan, RolloutSource, pack,
 from dactyl_tl.collection.sources import SOURCES
 from dactyl_tl.collection.statistics import EpisodeStatistics
 from dactyl_tl.collection.worker import SIMULATION, STATES, STEPS, VERSION
-from dactyl_tl.errors import CollectionError, ConfigurationError
+from dactyl_tl.errors import CollectionError, ConfigurationError, RankError
+from dactyl_tl.ranks import meet, objects_of_all_ranks, rank, world_size
 
 
 class RolloutDataModule(LightningDataModule):
@@ -80,14 +80,20 @@ class RolloutDataModule(LightningDataModule):
         return DataLoader(_Rollouts(self), batch_size=None, collate_fn=_same, generator=torch.Generator())
 
     def collect(self) -> TensorDictBase:
-        """Post the learner's weights and collect a rollout [N_total, chunks] with them."""
+        """Post the learner's weights and collect a rollout [N_total, chunks] with them.
+
+        Raises:
+            CollectionError: a worker of this rank was lost.
+            RankError: another rank was; in both cases nothing has changed.
+        """
         if self._pending_generator is not None:
             torch.set_rng_state(self._pending_generator)
             self._pending_generator = None
         self.source.board.post(self._policy)
         with self._noticing_loss():
             collected = self.source.collect()
-        self.frames += collected[STEPS].numel() * _world_size()
+            meet()  # before anything is changed
+        self.frames += collected[STEPS].numel() * world_size()
         age = self.source.board.version - collected[VERSION].double()
         ages = {"collection/weights_age": age.mean(), "collection/weights_age_max": age.max()}
         size = {"collection/megabytes": collected.bytes() / 1e6}
@@ -113,13 +119,15 @@ class RolloutDataModule(LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """Counters, statistics, generators and every worker's simulations; tensors only.
 
-        When a worker was lost, or the plan says so, the state is without the simulations.
+        When a worker or a rank was lost, or the plan says so, the state is without the simulations;
+        otherwise all ranks have to ask for it together.
         """
         snapshots: list[bytes] = []
         kept = self.plan.keep_simulations and not self._lost
         if kept:
             with self._noticing_loss():
                 snapshots = self.source.snapshots()
+                meet()
         return {
             "frames": self.frames,
             "kind": self.kind,
@@ -127,14 +135,16 @@ class RolloutDataModule(LightningDataModule):
             "statistics": self.statistics.state_dict(),
             "generator": torch.get_rng_state(),
             "simulations": self.plan.simulations,
-            "ranks": _gather([unpack(each) for each in snapshots]) if kept and not self._lost else [],
+            "ranks": objects_of_all_ranks([unpack(each) for each in snapshots])
+            if kept and not self._lost
+            else [],
         }
 
     @contextmanager
     def _noticing_loss(self) -> Iterator[None]:
         try:
             yield
-        except CollectionError:
+        except (CollectionError, RankError):
             self._lost = True
             raise
 
@@ -158,11 +168,17 @@ class RolloutDataModule(LightningDataModule):
         if theirs != ours:
             rank_zero_warn(f"The simulations begin new episodes: the checkpoint's were {theirs}, not {ours}.")
             return
-        if [len(workers) for workers in ranks] != [self.plan.workers] * _world_size():
+        if ranks and len(ranks) != world_size():
+            rank_zero_warn(
+                f"The simulations begin new episodes: the checkpoint's number of ranks is {len(ranks)}, "
+                f"not {world_size()}."
+            )
+            return
+        if [len(workers) for workers in ranks] != [self.plan.workers] * world_size():
             rank_zero_warn("The simulations begin new episodes: the checkpoint does not have their states.")
             return
         try:
-            self.source.restore([pack(worker) for worker in ranks[_rank()]])
+            self.source.restore([pack(worker) for worker in ranks[rank()]])
         except ValueError as error:
             raise ConfigurationError(f"resume: {error}") from error
 
@@ -200,24 +216,3 @@ def as_rollout(collected: TensorDictBase) -> TensorDictBase:
 
 def _same(batch: TensorDictBase) -> TensorDictBase:
     return batch
-
-
-def _distributed() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
-
-
-def _world_size() -> int:
-    return torch.distributed.get_world_size() if _distributed() else 1
-
-
-def _rank() -> int:
-    return torch.distributed.get_rank() if _distributed() else 0
-
-
-def _gather(state: Any) -> list[Any]:
-    """The states of all ranks, because only rank 0 writes a checkpoint."""
-    if not _distributed():
-        return [state]
-    states: list[Any] = [None] * _world_size()
-    torch.distributed.all_gather_object(states, state)
-    return states

@@ -16,8 +16,9 @@ from torch import multiprocessing as mp
 
 from dactyl_tl.collection import broker
 from dactyl_tl.collection.cluster import environment, exported
-from dactyl_tl.collection.collectors import CollectionPlan, RolloutSource, ending, shielded_children
+from dactyl_tl.collection.collectors import CollectionPlan, RolloutSource, shielded_children
 from dactyl_tl.errors import CollectionError, InterruptedCollection
+from dactyl_tl.processes import ending
 
 TICK = 0.5
 """s between two looks whether the broker lives."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain, zip_longest
 from typing import Any
 
 import torch
@@ -11,12 +12,15 @@ from tensordict import TensorDictBase
 from torch import Tensor
 
 from dactyl_tl.contract import CONTROL_PERIOD, REWARD_TERMS
+from dactyl_tl.ranks import of_all_ranks
 
 EPISODE_KEYS = ("successes", "drop_rate", "timeout_rate", "seconds")
 
 
 class EpisodeStatistics:
-    """Means over the ``window`` episodes that ended last.
+    """Means over the ``window`` episodes that ended last, on whichever rank.
+
+    Every rank knows the episodes of all, so that what follows from them, as a curriculum, is the same.
 
     Args:
         window: number of episodes; long enough to be steady, short enough to follow the learning.
@@ -29,13 +33,16 @@ class EpisodeStatistics:
         self.diverged = 0
 
     def update(self, rollout: TensorDictBase, also: Mapping[str, Tensor] | None = None) -> dict[str, float]:
-        """Take in a rollout [N, T] and return the metrics to log.
+        """Take in a rollout [N, T] of every rank and return the metrics to log, the same on all.
+
+        Means are over the steps of all ranks, counts are sums, and a scalar of ``also`` is a mean, or the
+        largest where its name ends in ``_max``.
 
         An episode's successes are the goals it achieved, "consecutive" because a drop or a time-out
         ends it. Simulations that diverged are counted, not averaged.
 
         Args:
-            rollout: [N, T], on any device, which is read once.
+            rollout: [N, T] of this rank, on any device, which is read once; as large on every rank.
             also: further scalars to read along and return, on the same device.
         """
         after = rollout["next"]
@@ -46,18 +53,20 @@ class EpisodeStatistics:
         means = step_means(rollout) | dict(also or {})
         scalars = torch.stack([each.double() for each in (number, diverged.sum(), *means.values())])
         episodes = torch.stack([column[last].double() for column in columns], -1)
-        read = torch.cat([scalars, episodes.flatten()]).cpu()
+        read = of_all_ranks(torch.cat([scalars, episodes.flatten()]).cpu())
 
-        (finished, diverging, *values), table = read[: len(scalars)].tolist(), read[len(scalars) :]
-        rows = table.reshape(-1, len(columns))[self._window - min(int(finished), self._window) :]
-        self._episodes.extend(tuple(row) for row in rows.tolist())
-        self.finished += int(finished)
-        self.diverged += int(diverging)
-        return {
-            **self.means(),
-            **dict(zip(means, values, strict=True)),
-            "episode/diverged": float(self.diverged),
+        scalars, tables = read[:, : len(scalars)], read[:, len(scalars) :].unflatten(1, (self._window, -1))
+        finished, diverged = scalars[:, 0].int().tolist(), scalars[:, 1]
+        first = [self._window - min(count, self._window) for count in finished]
+        ends = [table[start:] for start, table in zip(first, tables, strict=True)]
+        self._episodes.extend(_in_turn([tuple(row) for row in rows.tolist()] for rows in ends))
+        self.finished += sum(finished)
+        self.diverged += int(diverged.sum())
+        values = {
+            name: float(column.max() if name.endswith("_max") else column.mean())
+            for name, column in zip(means, scalars[:, 2:].unbind(1), strict=True)
         }
+        return {**self.means(), **values, "episode/diverged": float(self.diverged)}
 
     def means(self) -> dict[str, float]:
         """Mean over the window; nothing before the first episode has ended."""
@@ -95,6 +104,12 @@ def step_means(rollout: TensorDictBase) -> dict[str, Tensor]:
         "rollout/goal_distance": after["goal_distance"].mean(),
         "rollout/successes_per_second": after["achieved"].double().mean() / CONTROL_PERIOD,
     }
+
+
+def _in_turn(rows: Iterable[list[tuple[float, ...]]]) -> list[tuple[float, ...]]:
+    """The rows of all lists, so that the last few of the whole are the last few of each."""
+    back = chain.from_iterable(zip_longest(*(reversed(each) for each in rows)))
+    return [row for row in back if row is not None][::-1]
 
 
 def _last(marks: Tensor, number: int) -> tuple[Tensor, Tensor]:

@@ -27,6 +27,7 @@ from torchrl.modules.utils import get_primers_from_module
 
 from dactyl_tl.collection.board import Board
 from dactyl_tl.contract import POLICY, SIMULATION, STATES, STEPS
+from dactyl_tl.processes import die_with_parent
 
 VERSION = "version"
 """Entry of what a worker collects besides those of the contract: for each chunk [N, chunks], the version of
@@ -65,6 +66,7 @@ class RolloutCollector(Collector):
         worker_idx: number of this worker, which decides its seeds.
         slot: its place among the workers, which numbers its simulations; its number by default.
         device: where the policy acts and rollouts are kept; "cpu" or a CUDA device.
+        done: int64 ``[workers]`` that the learner sees, the number of rollouts each has completed.
     """
 
     def __init__(
@@ -79,8 +81,10 @@ class RolloutCollector(Collector):
         worker_idx: int = 0,
         slot: int | None = None,
         device: str = "cpu",
+        done: Tensor | None = None,
         **options: Any,
     ) -> None:
+        self._done = done
         self._board, self._chunks, self._chunk = board, steps // chunk, chunk
         self._slot = worker_idx if slot is None else slot
         self._device = torch.device(device)
@@ -134,6 +138,8 @@ class RolloutCollector(Collector):
             for index in range(self._chunks):
                 self._keep(index, super().rollout())
         self.env.base_env.check()
+        if self._done is not None:
+            self._done[self.worker_idx] += 1
         assert self._output is not None
         ended = time.perf_counter()
         self._board.spend(self._slot, ended - began, began - self._ended)
@@ -218,8 +224,9 @@ def follow_parent(with_group: bool = False) -> None:
         with_group: and whatever else is in its process group.
     """
     parent = parent_process()
-    if parent is None:
+    if parent is None or parent.pid is None:
         return
+    die_with_parent(parent.pid)  # also where this process is stopped and runs no thread
 
     def wait() -> None:
         parent.join()

@@ -19,7 +19,7 @@ class PPOConfig:
             most). The paper's 0.01 goes with batches of 800k: small runs stay uniform even at 0.003.
         entropy_coefficient_final: reached linearly after ``anneal_frames``; ``None`` keeps the first.
         entropy_target: the bonus acts only while a minibatch's mean entropy, in nats, is below this;
-            ``None`` lets it act always.
+            ``None`` lets it act always. Each rank looks at its own part of the minibatch.
         learning_rate: of Adam, at the start.
         learning_rate_schedule: ``"constant"``; ``"linear"``: to zero after ``anneal_frames``;
             ``"kl"``: after each epoch, divided by 1.5 where the mean divergence of the new policy from
@@ -30,8 +30,8 @@ class PPOConfig:
         adam_epsilon: added to Adam's denominator.
         chunk: frames through which gradients flow; a rollout's length is a multiple of it.
         epochs: passes over a rollout.
-        minibatches: parts a pass is split into. Table 10 makes 60 updates a step from 800k
-            transitions, 25.6k each: two passes of thirty.
+        minibatches: parts a pass over a rank's rollout is split into; ranks learn from theirs together.
+            Table 10 makes 60 updates a step from 800k transitions, 25.6k each: two passes of thirty.
         max_gradient_norm: limit of the gradient norm of each network by itself.
         seed: of the order of the minibatches.
         compile: let ``torch.compile`` translate the loss and its gradients, on a GPU into CUDA graphs;

@@ -12,13 +12,14 @@ from dactyl_tl.models import Actor, Critic
 
 
 class PPOLoss(ClipPPOLoss):
-    """``ClipPPOLoss`` as App. D.1 has it: advantages per minibatch, normalised value targets.
+    """``ClipPPOLoss`` as App. D.1 has it, with normalised value targets.
 
     Differs from its parent in four places. The value loss is taken between standardised values;
     the divergence it reports is Schulman's estimator ``ratio - 1 - log ratio``, which is never negative and
     varies less; the entropy bonus can stop at a target; and the entropy is the distribution's own,
     without a look at each minibatch whether it is finite, for which a GPU would stop. Takes chunks
-    ``[B, T]``, through which gradients flow: TorchRL runs the networks of a loss in recurrent mode.
+    ``[B, T]``, through which gradients flow: TorchRL runs the networks of a loss in recurrent mode; their
+    advantages are standardised before, which takes all ranks.
 
     Args:
         actor: the policy.
@@ -34,7 +35,7 @@ class PPOLoss(ClipPPOLoss):
             entropy_coeff=config.entropy_coefficient,
             critic_coeff=1.0,
             loss_critic_type="l2",
-            normalize_advantage=True,
+            normalize_advantage=False,
             log_explained_variance=False,
             # The networks stay ordinary submodules: nothing to swap in and out at each call.
             functional=False,

@@ -12,10 +12,10 @@ from torch import Tensor
 from torchrl.objectives.value import GAE
 
 from dactyl_tl.contract import POLICY, PRIVILEGED, policy_keys, privileged_keys
+from dactyl_tl.learning.advantages import standardized
 from dactyl_tl.learning.compiled import Losses, check_compilable, compiled, roomy
 from dactyl_tl.learning.config import PPOConfig
 from dactyl_tl.learning.loss import PPOLoss
-from dactyl_tl.learning.ranks import mean_of_ranks, of_all_ranks, rank, world_size
 from dactyl_tl.learning.rollout import (
     SIMULATION,
     Minibatch,
@@ -28,9 +28,13 @@ from dactyl_tl.learning.rollout import (
 )
 from dactyl_tl.models import IS_INIT, Actor, Critic, inner_starts
 from dactyl_tl.models.description import CHECKPOINT_ENTRY, describe
+from dactyl_tl.ranks import mean_of_ranks, of_all_ranks, rank, world_size
 
 LEARNED = (POLICY, PRIVILEGED, "action", "action_log_prob", IS_INIT, "advantage", "value_target")
 """What the loss reads of a frame, besides recurrent states."""
+
+LARGEST = ("policy/ratio_max", "policy/first_ratio")
+"""Metrics of which the largest of all ranks is logged; of the others the mean."""
 
 
 class PPOModule(LightningModule):
@@ -41,7 +45,8 @@ class PPOModule(LightningModule):
     1. *Values.* The value network runs once over the rollout (:func:`evaluate`), from the state it
        ended the previous rollout in, which this module carries for each simulation. Collection needs
        the policy alone. As with any stored state, the part before this rollout stems from older weights.
-    2. *Advantages* by TorchRL's GAE, over episodes of the whole rollout, not over chunks.
+    2. *Advantages* by TorchRL's GAE, over episodes of the whole rollout, not over chunks; in each
+       minibatch standardised over those of all ranks.
     3. *Value statistics* take in the value targets.
     4. *Updates*: ``epochs`` passes over shuffled minibatches of chunks, gradients through a chunk,
        each chunk from the policy state stored when it was collected.
@@ -49,7 +54,8 @@ class PPOModule(LightningModule):
        the policy saw them when it acted: the first importance ratios are 1, and the new statistics
        reach collection together with the new weights.
 
-    Everything is logged against ``frames``, environment frames over all ranks. Resuming is exact:
+    Everything is logged against ``frames``, environment frames over all ranks; metrics are means over the
+    ranks, of the importance ratio the largest. Resuming is exact:
     parameters, statistics and counters are in the state dict, the order of minibatches follows from
     the seed and a counter, and the carried states travel in the checkpoint.
 
@@ -197,11 +203,13 @@ class PPOModule(LightningModule):
         Nothing in it waits for the device, unless the divergence sets the learning rate.
         """
         optimizer, losses_of = self._optimizer(), self._losses_of()
+        advantages = standardized(chunks["advantage"], epochs)
         history: list[dict[str, Tensor]] = []
-        for epoch in epochs:
+        for epoch, parts in zip(epochs, advantages, strict=True):
             earlier = len(history)
-            for each in epoch:
+            for each, advantage in zip(epoch, parts, strict=True):
                 minibatch = with_states(chunks[each.chunks], starts[each.chunks])
+                minibatch["advantage"] = advantage
                 optimizer.zero_grad()
                 with inner_starts(each.inner_starts):
                     losses = losses_of(minibatch)
@@ -209,7 +217,7 @@ class PPOModule(LightningModule):
                 norms = self._clip_gradients()
                 optimizer.step()
                 history.append(losses | norms)
-            kl = mean_of_ranks(torch.stack([one["policy/kl"] for one in history[earlier:]]).mean())
+            kl = torch.stack([one["policy/kl"] for one in history[earlier:]]).mean()
             self._adapt_learning_rate(kl)
         means = {name: torch.stack([each[name] for each in history]).mean() for name in history[0]}
         first = history[0]
@@ -271,13 +279,17 @@ class PPOModule(LightningModule):
         if self.config.learning_rate_schedule != "kl":
             return
         for group in self._optimizer().optimizer.param_groups:
-            group["lr"] = self.config.learning_rate_after(float(kl), group["lr"])
+            group["lr"] = self.config.learning_rate_after(float(mean_of_ranks(kl)), group["lr"])
 
     def _log(self, metrics: dict[str, Tensor], scheduled: dict[str, float]) -> None:
         # Lightning takes a metric called "step" for the x axis of its loggers.
         metrics = metrics | {"frames": self.frames, "step": self.frames}
-        # Read from the device all at once, not one by one in the loggers.
-        read = torch.stack([value.detach().double() for value in metrics.values()]).cpu()
+        # Gathered and read from the device all at once, not one by one in the loggers.
+        gathered = of_all_ranks(torch.stack([value.detach().double() for value in metrics.values()]))
+        mean, largest = torch.stack([gathered.mean(0), gathered.amax(0)]).cpu()
+        read = [
+            most if name in LARGEST else one for name, one, most in zip(metrics, mean, largest, strict=True)
+        ]
         values = dict(zip(metrics, read, strict=True)) | {
             name: torch.tensor(value) for name, value in scheduled.items()
         }

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch import distributed as dist
+
+from dactyl_tl.ranks import of_all_ranks
 
 VARIANCE_FLOOR = 1e-8
 """Added to a variance before the square root, so that an input that never changes stays finite."""
@@ -54,8 +55,9 @@ class RunningStatistics(nn.Module):
             bad = (~mean.isfinite()).nonzero().flatten().tolist()
             raise ValueError(f"data for the running statistics is not finite in coordinates {bad}")
         m2 = (data - mean).square().sum(0)
-        for summary in _of_all_ranks(len(data), mean, m2):
-            self._merge(*summary)
+        summary = torch.cat([mean.new_full((1,), len(data)), mean, m2])
+        for each in of_all_ranks(summary):
+            self._merge(each[0], *each[1:].split(self.size))
 
     def _merge(self, count: Tensor, mean: Tensor, m2: Tensor) -> None:
         total = self.count + count
@@ -68,18 +70,6 @@ class RunningStatistics(nn.Module):
         """Population standard deviation ``[size]``, float64; ones before any data."""
         variance = torch.where(self.count > 0, self.m2 / self.count.clamp(min=1), torch.ones_like(self.m2))
         return (variance + VARIANCE_FLOOR).sqrt()
-
-
-def _of_all_ranks(count: int, mean: Tensor, m2: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """The same summary from every rank, in rank order, so that all ranks merge alike."""
-    summary = torch.cat([mean.new_tensor([count]), mean, m2])
-    if not (dist.is_available() and dist.is_initialized()):
-        summaries = [summary]
-    else:
-        summaries = [torch.empty_like(summary) for _ in range(dist.get_world_size())]
-        dist.all_gather(summaries, summary)
-    size = len(mean)
-    return [(each[0], each[1 : size + 1], each[size + 1 :]) for each in summaries]
 
 
 class ObservationNormalizer(RunningStatistics):

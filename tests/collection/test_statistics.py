@@ -4,6 +4,7 @@ import pytest
 import torch
 from tensordict import TensorDict
 
+from dactyl_tl.collection import statistics
 from dactyl_tl.collection.statistics import EpisodeStatistics, _last, step_means, step_statistics
 from dactyl_tl.contract import REWARD_TERMS
 from tests.synchronising import no_synchronisation
@@ -91,3 +92,23 @@ def test_nothing_waits_before_the_reading() -> None:
     assert number == 4
     assert last.tolist() == [2, 4, 5]
     assert _last(torch.tensor([False, True]), 3)[1].tolist()[2:] == [1]
+
+
+def test_ranks_see_the_episodes_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two ranks, one of which had more episodes than the window holds."""
+    parts = [
+        rollout(done=[[1, 1, 1, 1]], successes=[[1, 2, 3, 4]], reward=[[1.0] * 4]),
+        rollout(done=[[0, 0, 1, 1]], successes=[[0, 0, 10, 20]], reward=[[3.0] * 4]),
+    ]
+    ages = [{"age": torch.tensor(age), "age_max": torch.tensor(age)} for age in (0.0, 2.0)]
+    sent: list[torch.Tensor] = []
+    monkeypatch.setattr(statistics, "of_all_ranks", lambda mine: sent.append(mine) or mine.unsqueeze(0))
+    for part, age in zip(parts, ages, strict=True):
+        EpisodeStatistics(window=3).update(part, age)
+    monkeypatch.setattr(statistics, "of_all_ranks", lambda mine: torch.stack(sent))
+    found = [EpisodeStatistics(window=3).update(part, age) for part, age in zip(parts, ages, strict=True)]
+    assert found[0] == found[1]
+    assert found[0]["episode/finished"] == 6
+    assert found[0]["episode/successes"] == pytest.approx((4 + 20 + 3) / 3), "the last of both, in turn"
+    assert found[0]["reward/total"] == 2.0
+    assert (found[0]["age"], found[0]["age_max"]) == (1.0, 2.0)

@@ -10,8 +10,9 @@ from torchrl.modules import set_recurrent_mode
 from benchmarks.learner import synthetic_rollout
 from dactyl_tl.contract import NUM_ACTUATORS, OBSERVATION_SIZES, policy_keys, privileged_keys
 from dactyl_tl.learning import PPOConfig
+from dactyl_tl.learning.advantages import standardized
 from dactyl_tl.learning.loss import PPOLoss
-from dactyl_tl.learning.rollout import split_chunks, with_states
+from dactyl_tl.learning.rollout import Minibatch, split_chunks, with_states
 from dactyl_tl.models import POLICY_STATE, VALUE_STATE, NetworkConfig, build_actor, build_critic
 
 SMALL = NetworkConfig(dense=24, lstm=16, policy="feedforward", value="feedforward")
@@ -40,6 +41,7 @@ def minibatch(ratios, advantages, targets) -> tuple[TensorDict, PPOLoss]:
 def test_clipped_objective_by_hand():
     # Advantages 3, 1, -1, -3: mean 0, sample variance 20/3. Ratios are clipped to 0.8 .. 1.2.
     data, loss = minibatch([1.5, 0.5, 0.5, 1.5], [3.0, 1.0, -1.0, -3.0], [0.0] * 4)
+    data["advantage"] = standardized(data["advantage"], [[Minibatch(torch.arange(1), 0)]])[0][0]
     result = loss(data)
     deviation = math.sqrt(20 / 3)
     # min(1.5 * 3, 1.2 * 3) + min(0.5, 0.8) + min(-0.5, -0.8) + min(-4.5, -3.6)
@@ -97,7 +99,6 @@ def test_gradients_of_the_loss_flow_through_time(term):
     data = with_states(chunks, starts)
     inputs = data["policy" if term == "loss_objective" else "privileged", "object_position"].requires_grad_()
     data["advantage"] = torch.zeros(4, 10, 1)
-    loss.normalize_advantage = False
     data["advantage"][:, -1] = torch.tensor([1.0, -1.0, 2.0, -2.0]).unsqueeze(-1)
     with torch.no_grad(), set_recurrent_mode(True):
         target = loss.critic_network(data.copy())["state_value"]
