@@ -7,10 +7,10 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from dactyl_tl.errors import ConfigurationError, SimulationError
+from dactyl_tl.errors import FAILED, UNUSABLE, ConfigurationError, SimulationError
 from dactyl_tl.evaluation.command import evaluate
 from dactyl_tl.evaluation.settings import register_evaluation_schema, wrong_override
-from dactyl_tl.launch import FAILED, UNUSABLE, config_directory
+from dactyl_tl.launch import config_directory
 
 
 def main() -> None:
