@@ -12,8 +12,9 @@ import pytest
 from pytorch_lightning import Callback
 
 from dactyl_tl.training import train
-from tests.chaos.running import WORDS, Trainer, assert_none_left, assert_resumable
+from tests.chaos.running import WORDS, Trainer, assert_resumable
 from tests.compose import compose
+from tests.processes import assert_none_left
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes in /proc")
 

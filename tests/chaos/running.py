@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import torch
 from dactyl_tl.metrics import read_metrics
 from dactyl_tl.training import train
 from tests.compose import TOY, compose
+from tests.processes import alive, command, descendants, wait
 
 ROOT = Path(__file__).parents[2]
 WORDS = ["experiment=smoke", TOY, "collection=multiprocess", "collection.workers=2", "collection.num_envs=2"]
@@ -39,26 +39,43 @@ class Trainer:
         command: Sequence[str] = (sys.executable, "train.py"),
         environment: dict[str, str] | None = None,
     ) -> None:
-        self.run = run
-        self.process = subprocess.Popen(
-            [*command, *WORDS, "frames=null", f"hydra.run.dir={run}", *words],
-            cwd=ROOT,
-            start_new_session=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"} | (environment or {}),
-        )
+        self.run, self._log = run, run.with_suffix(".log")
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(
+                [*command, *WORDS, "frames=null", f"hydra.run.dir={run}", *words],
+                cwd=ROOT,
+                start_new_session=True,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"OMP_NUM_THREADS": "1"} | (environment or {}),
+            )
         self.descendants: set[int] = set()
 
-    def wait_for_rollouts(self, count: int) -> None:
-        wait(lambda: len(self.frames()) >= count or self.process.poll() is not None)
-        assert self.process.poll() is None, self.process.communicate()[0]
+    def wait_for(self, condition: Callable[[], bool], seconds: float = PATIENCE) -> float:
+        """Wait while training goes on; returns the seconds that took."""
+        took = wait(lambda: condition() or self.process.poll() is not None, seconds)
+        assert self.process.poll() is None, self.said()
         self.descendants = descendants(self.process.pid)
+        return took
+
+    def wait_for_rollouts(self, count: int) -> None:
+        self.wait_for(lambda: len(self.rows()) >= count)
+
+    def said(self) -> str:
+        """All that the command has printed so far."""
+        return self._log.read_text()
+
+    def rows(self) -> list[dict[str, float]]:
+        """The metrics of each rollout so far."""
+        return read_metrics(self.run / "metrics.csv")
+
+    def last(self, name: str) -> float:
+        """A metric of the latest rollout."""
+        return self.rows()[-1][name]
 
     def frames(self) -> list[float]:
         """After each rollout so far."""
-        return [row["frames"] for row in read_metrics(self.run / "metrics.csv")]
+        return [row["frames"] for row in self.rows()]
 
     def workers(self, of: int | None = None) -> list[int]:
         """Workers of all ranks, or of the rank with this process id."""
@@ -69,49 +86,16 @@ class Trainer:
         """Process ids of the ranks but the first."""
         return sorted(pid for pid in self.descendants if "train_ddp_process" in command(pid))
 
-    def finish(self) -> str:
-        return self.process.communicate(timeout=PATIENCE)[0]
+    def finish(self, seconds: float = PATIENCE) -> str:
+        """Wait for the end; all that was said."""
+        self.process.wait(seconds)
+        return self.said()
 
     def kill(self) -> None:
         for pid in descendants(self.process.pid) | self.descendants | {self.process.pid}:
             if alive(pid):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
-
-
-def wait(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-
-
-def descendants(pid: int) -> set[int]:
-    found: set[int] = set()
-    path = Path(f"/proc/{pid}/task/{pid}/children")
-    if path.exists():
-        for child in map(int, path.read_text().split()):
-            found |= {child} | descendants(child)
-    return found
-
-
-def command(pid: int) -> str:
-    path = Path(f"/proc/{pid}/cmdline")
-    return path.read_text().replace("\0", " ") if path.exists() else ""
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def assert_none_left(pids: set[int]) -> None:
-    deadline = time.monotonic() + 10.0
-    while left := [pid for pid in pids if alive(pid)]:
-        assert time.monotonic() < deadline, [command(pid) for pid in left]
-        time.sleep(0.05)
 
 
 def saved_frames(run: Path) -> int:

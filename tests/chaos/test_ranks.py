@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.running import Trainer, assert_none_left, assert_resumable, saved_frames
+from tests.chaos.running import Trainer, assert_resumable, saved_frames
+from tests.processes import assert_none_left
 
 pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes in /proc"),

@@ -4,76 +4,41 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
-from dactyl_tl.metrics import read_metrics
-from tests.cluster import Node, environment
-from tests.compose import TOY
-from tests.hosts import LEFT, RIGHT, wire
-from tests.processes import assert_none_left, descendants, wait
+from tests.chaos.cluster import Node, environment
+from tests.chaos.hosts import LEFT, RIGHT, wire
+from tests.chaos.running import PATIENCE, Trainer, saved_frames
+from tests.processes import assert_none_left
 
 pytest.importorskip("ray")
 
-ROOT = Path(__file__).parent.parent
-WORDS = ("experiment=smoke", TOY, "collection=ray", "collection.workers=2", "collection.num_envs=2")
-START = 60.0
-"""s that a node, an actor or a trainer may take to start on a busy machine."""
 
-
-class Trainer:
-    """``python train.py`` at the head, writing what it says to a file."""
+class ClusterTrainer(Trainer):
+    """``python train.py`` at the head, with actors of the cluster."""
 
     def __init__(self, run: Path, head: Node, *words: str) -> None:
-        self.run, self.said = run, run.with_suffix(".log")
-        with self.said.open("w") as log:
-            self.process = subprocess.Popen(
-                [
-                    *head.prefix,
-                    sys.executable,
-                    "train.py",
-                    *WORDS,
-                    f"collection.address={head.address}",
-                    "frames=null",
-                    f"hydra.run.dir={run}",
-                    *words,
-                ],
-                cwd=ROOT,
-                start_new_session=True,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=os.environ | environment(),
-            )
-
-    def rows(self) -> list[dict[str, float]]:
-        return read_metrics(self.run / "metrics.csv")
-
-    def wait_for(self, condition: Callable[[], bool], seconds: float = START) -> float:
-        took = wait(lambda: condition() or self.process.poll() is not None, seconds)
-        assert self.process.poll() is None, self.said.read_text()
-        return took
-
-    def wait_for_actors(self, number: int, seconds: float = START) -> float:
-        """Until as many actors take part in the latest rollout."""
-        return self.wait_for(
-            lambda: bool(self.rows()) and self.rows()[-1]["collection/actors"] == number, seconds
+        super().__init__(
+            run,
+            *("collection.kind=ray", f"collection.address={head.address}", *words),
+            command=(*head.prefix, sys.executable, "train.py"),
+            environment=environment(),
         )
 
-    def last(self, name: str) -> float:
-        return self.rows()[-1][name]
+    def wait_for_actors(self, number: int, seconds: float = PATIENCE) -> float:
+        """Until as many actors take part in the latest rollout."""
+        return self.wait_for(lambda: bool(self.rows()) and self.last("collection/actors") == number, seconds)
 
-    def end(self, seconds: float = 60.0) -> tuple[int, str]:
+    def end(self, seconds: float = PATIENCE) -> tuple[int, str]:
         """Exit code and all that was said; nothing is left running."""
-        pids = descendants(self.process.pid)
-        code = self.process.wait(seconds)
-        assert_none_left(pids)
-        return code, self.said.read_text()
+        said = self.finish(seconds)
+        assert_none_left(self.descendants)
+        return self.process.returncode, said
 
 
 @pytest.fixture
@@ -91,32 +56,25 @@ def node() -> Iterator[Callable[..., Node]]:
 
 
 @pytest.fixture
-def train(tmp_path: Path) -> Iterator[Callable[..., Trainer]]:
-    trainers: list[Trainer] = []
+def train(tmp_path: Path) -> Iterator[Callable[..., ClusterTrainer]]:
+    trainers: list[ClusterTrainer] = []
 
-    def begin(head: Node, *words: str) -> Trainer:
-        trainers.append(Trainer(tmp_path / "run", head, *words))
+    def begin(head: Node, *words: str) -> ClusterTrainer:
+        trainers.append(ClusterTrainer(tmp_path / "run", head, *words))
         return trainers[-1]
 
     yield begin
     for trainer in trainers:
-        if trainer.process.poll() is None:
-            os.killpg(trainer.process.pid, signal.SIGKILL)
-        trainer.process.wait()
-
-
-def checkpoint_frames(run: Path) -> int:
-    saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
-    return int(saved["state_dict"]["frames"])
+        trainer.kill()
 
 
 @pytest.mark.timeout(240)
 def test_training_waits_for_machines_takes_more_of_them_and_goes_on_with_fewer(
-    node: Callable[..., Node], train: Callable[..., Trainer], record_chaos: Callable[..., None]
+    node: Callable[..., Node], train: Callable[..., ClusterTrainer], record_chaos: Callable[..., None]
 ) -> None:
     head = node()
     trainer = train(head)
-    trainer.wait_for(lambda: "Waiting for rollouts: 0 of 2 actors" in trainer.said.read_text())
+    trainer.wait_for(lambda: "Waiting for rollouts: 0 of 2 actors" in trainer.said())
     assert not trainer.rows()
 
     node(head, cpus=1)
@@ -139,26 +97,26 @@ def test_training_waits_for_machines_takes_more_of_them_and_goes_on_with_fewer(
     code, said = trainer.end()
     assert code == 128 + signal.SIGTERM, said
     assert "Traceback" not in said
-    assert checkpoint_frames(trainer.run) == trainer.last("frames"), "nothing is lost"
+    assert saved_frames(trainer.run) == trainer.last("frames"), "nothing is lost"
 
 
 def test_a_signal_while_there_is_nobody_ends_training(
-    node: Callable[..., Node], train: Callable[..., Trainer]
+    node: Callable[..., Node], train: Callable[..., ClusterTrainer]
 ) -> None:
     trainer = train(node())
-    trainer.wait_for(lambda: "Waiting for rollouts" in trainer.said.read_text())
+    trainer.wait_for(lambda: "Waiting for rollouts" in trainer.said())
     trainer.process.send_signal(signal.SIGTERM)
     code, said = trainer.end()
     assert code == 128 + signal.SIGTERM, said
     assert "Traceback" not in said
-    assert checkpoint_frames(trainer.run) == 0
+    assert saved_frames(trainer.run) == 0
 
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_training_outlives_the_head(
     node: Callable[..., Node],
-    train: Callable[..., Trainer],
+    train: Callable[..., ClusterTrainer],
     number: signal.Signals,
     record_chaos: Callable[..., None],
 ) -> None:
@@ -166,7 +124,7 @@ def test_training_outlives_the_head(
     trainer = train(head, "collection.workers=1", "collection.patience=100")
     trainer.wait_for_actors(1)
     head.signal("gcs_server", number)
-    detected = trainer.wait_for(lambda: "Lost the Ray cluster" in trainer.said.read_text(), 90)
+    detected = trainer.wait_for(lambda: "Lost the Ray cluster" in trainer.said(), 90)
     head.close()
     frames = trainer.last("frames")
 
@@ -177,7 +135,7 @@ def test_training_outlives_the_head(
 
 
 def test_without_a_head_training_gives_up_with_a_checkpoint(
-    node: Callable[..., Node], train: Callable[..., Trainer]
+    node: Callable[..., Node], train: Callable[..., ClusterTrainer]
 ) -> None:
     head = node(cpus=1)
     trainer = train(head, "collection.workers=1", "collection.patience=5")
@@ -187,12 +145,12 @@ def test_without_a_head_training_gives_up_with_a_checkpoint(
     assert code == 3, said
     assert "error: no Ray cluster for 5 s" in said
     assert f"resume={trainer.run}" in said
-    assert checkpoint_frames(trainer.run) == trainer.last("frames")
+    assert saved_frames(trainer.run) == trainer.last("frames")
 
 
 @pytest.mark.timeout(240)
 def test_two_hosts_train_together_and_one_that_was_cut_off_comes_back(
-    node: Callable[..., Node], train: Callable[..., Trainer], record_chaos: Callable[..., None]
+    node: Callable[..., Node], train: Callable[..., ClusterTrainer], record_chaos: Callable[..., None]
 ) -> None:
     with wire() as hosts:
         if hosts is None:
