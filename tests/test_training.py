@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -125,7 +126,9 @@ def test_a_checkpoint_of_another_size_cannot_be_resumed(tmp_path: Path) -> None:
         smoke(tmp_path, TOY, f"resume={tmp_path}", "network.dense=64")
 
 
-def test_a_disk_that_fills_up_is_a_clear_error_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+def test_a_disk_that_fills_up_is_a_clear_error_and_keeps_the_checkpoint(
+    tmp_path: Path, record_chaos: Callable[..., None]
+) -> None:
     import resource
 
     first = smoke(tmp_path, TOY)
@@ -140,6 +143,7 @@ def test_a_disk_that_fills_up_is_a_clear_error_and_keeps_the_checkpoint(tmp_path
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert first.checkpoint.read_bytes() == before
     assert not list((tmp_path / "checkpoints").glob("*.partial"))
+    record_chaos("disk full during a checkpoint", 0.0, "since the last checkpoint", "resume, bit for bit")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")

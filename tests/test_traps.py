@@ -14,13 +14,13 @@ from tensordict import TensorDictBase
 from torchrl.modules import set_recurrent_mode
 
 from dactyl_tl.collection.collectors import RolloutSource
-from dactyl_tl.collection.datamodule import RolloutDataModule, as_rollout
+from dactyl_tl.collection.datamodule import RolloutDataModule
 from dactyl_tl.collection.worker import STATES, STEPS, VERSION
 from dactyl_tl.contract import NUM_ACTUATORS
 from dactyl_tl.learning import PPOModule
 from dactyl_tl.models import POLICY_STATE, Actor
 from dactyl_tl.training import train
-from tests.collection.small import CHUNK, ENVS, actor, plan, running
+from tests.collection.small import CHUNK, ENVS, actor, as_rollout, plan, running
 from tests.compose import TOY, compose
 
 

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from dactyl_tl.collection.collectors import CollectionPlan, RolloutSource, pack, unpack
 from dactyl_tl.collection.sources import SOURCES
 from dactyl_tl.collection.statistics import EpisodeStatistics
-from dactyl_tl.collection.worker import SIMULATION, STATES, STEPS, VERSION
+from dactyl_tl.collection.worker import STEPS, VERSION
 from dactyl_tl.errors import CollectionError, ConfigurationError, RankError
 from dactyl_tl.ranks import meet, objects_of_all_ranks, rank, world_size
 
@@ -196,22 +196,6 @@ class _Rollouts(IterableDataset[TensorDictBase]):
 
     def __iter__(self) -> Iterator[TensorDictBase]:
         yield self._module.collect()
-
-
-def as_rollout(collected: TensorDictBase) -> TensorDictBase:
-    """[N, chunks] of chunks of T steps to [N, chunks * T] steps, for who wants states at every step.
-
-    A recurrent state stands at the first step of its chunk, with zeros after it. The learner takes
-    rollouts as they were collected: these zeros can be more than all the rest.
-    """
-    rollout = collected[STEPS].flatten(1, 2)
-    n, chunks, steps = collected[STEPS].shape
-    rollout[SIMULATION] = collected[SIMULATION].repeat_interleave(steps, 1)
-    for key, states in collected[STATES].items(True, True):
-        spread = states.new_zeros(n, chunks, steps, *states.shape[2:])
-        spread[:, :, 0] = states
-        rollout.set(key, spread.flatten(1, 2))
-    return rollout
 
 
 def _same(batch: TensorDictBase) -> TensorDictBase:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from dactyl_tl.learning.loss import PPOLoss
 from dactyl_tl.learning.rollout import (
     SIMULATION,
     Minibatch,
-    evaluate,
+    evaluate_in_order,
     minibatches,
     shuffled,
     unpacked,
@@ -148,8 +149,7 @@ class PPOModule(LightningModule):
         """Chunks ``[B, chunk]``, the states ``[B]`` they start from, and statistics of the returns."""
         chunk = self.config.chunk
         carried, simulations = self._carried_states(rollout)
-        valuation = evaluate(self.critic, rollout, carried[simulations], chunk)
-        carried[simulations] = valuation.last_state
+        valuation = evaluate_in_order(self.critic, rollout, carried, simulations, chunk)
 
         rollout = rollout.copy()
         rollout["state_value"] = valuation.value
@@ -168,14 +168,11 @@ class PPOModule(LightningModule):
         chunks = rollout.select(*LEARNED).reshape(-1, chunk)
         return chunks, starts.copy().update(valuation.chunk_states.flatten(0, 1)), metrics
 
-    def _carried_states(self, rollout: TensorDictBase) -> tuple[TensorDictBase, Tensor]:
-        """The value network's states of all simulations so far, and the rollout's rows ``[N]`` in them."""
+    def _carried_states(self, rollout: TensorDictBase) -> tuple[TensorDictBase, Sequence[int]]:
+        """The value network's states of all simulations so far, and which one each row is of."""
         labels = rollout.get(SIMULATION, None)
-        if labels is None:
-            rows = torch.arange(len(rollout), device=self.device)
-        else:
-            rows = labels.reshape(rollout.shape)[:, 0]
-        needed = int(rows.max()) + 1
+        rows = range(len(rollout)) if labels is None else labels.reshape(rollout.shape)[:, 0].tolist()
+        needed = max(rows) + 1
         carried = self._critic_states
         if carried is None or len(carried) < needed:
             grown = zero_states(self.critic.state_keys, self.critic.config.lstm, needed, self.device)

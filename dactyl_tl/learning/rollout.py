@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -72,6 +72,45 @@ def evaluate(critic: Critic, rollout: TensorDictBase, state: TensorDictBase, chu
         next_value[row, step] = critic(last)["state_value"]
     # Under autocast the states have half the precision; they are kept in the parameters' own.
     return Valuation(value, next_value, starts.float(), state.float())
+
+
+def evaluate_in_order(
+    critic: Critic, rollout: TensorDictBase, carried: TensorDictBase, simulations: Sequence[int], chunk: int
+) -> Valuation:
+    """:func:`evaluate`, where a simulation may have several rows: the later ones follow the earlier ones.
+
+    Actors that deliver when they can deliver twice where others are late.
+
+    Args:
+        critic: the value network.
+        rollout: ``[N, T]``.
+        carried: recurrent states before the rollout, of all simulations; those after it are put there.
+        simulations: which one each row is of.
+        chunk: length of the chunks.
+    """
+    parts = []
+    turns = in_turns(simulations)
+    for rows in turns:
+        whose = torch.as_tensor([simulations[row] for row in rows], device=rollout.device)
+        part = rollout if len(turns) == 1 else rollout[torch.as_tensor(rows, device=rollout.device)]
+        parts.append(evaluate(critic, part, carried[whose], chunk))
+        carried[whose] = parts[-1].last_state
+    if len(parts) == 1:
+        return parts[0]
+    back = torch.as_tensor(np.argsort(np.concatenate(turns)), device=rollout.device)
+    return Valuation(
+        *(torch.cat([getattr(each, name.name) for each in parts])[back] for name in fields(Valuation))
+    )
+
+
+def in_turns(simulations: Sequence[int]) -> list[np.ndarray]:
+    """Row numbers such that each turn has a simulation once: its first rows, then its second ones, ..."""
+    names = np.asarray(simulations)
+    order = np.argsort(names, kind="stable")
+    _, first, counts = np.unique(names[order], return_index=True, return_counts=True)
+    turn = np.empty(len(names), dtype=np.int64)
+    turn[order] = np.arange(len(names)) - np.repeat(first, counts)
+    return [np.flatnonzero(turn == number) for number in range(counts.max())]
 
 
 def _unroll(

@@ -8,13 +8,15 @@ from functools import partial
 from typing import Any
 
 import torch
+from tensordict import TensorDictBase
 
 from dactyl_tl.collection.collectors import CollectionPlan, RolloutSource
 from dactyl_tl.collection.simulations import make_simulations
 from dactyl_tl.collection.sources import SOURCES
+from dactyl_tl.contract import SIMULATION, STATES, STEPS
 from dactyl_tl.models import Actor, NetworkConfig, build_actor
 
-CHUNK, STEPS, ENVS = 5, 20, 3
+CHUNK, LENGTH, ENVS = 5, 20, 3
 
 
 def network(policy: str = "lstm") -> NetworkConfig:
@@ -36,7 +38,7 @@ def plan(workers: int = 2, policy: str = "lstm", seed: int = 5, **toy: Any) -> C
         make_env=partial(make_simulations, settings, (100,)),
         make_policy=partial(build_actor, network(policy)),
         workers=workers,
-        steps=STEPS,
+        steps=LENGTH,
         chunk=CHUNK,
         seed=seed,
     )
@@ -49,3 +51,19 @@ def running(kind: str, the_plan: CollectionPlan, policy: Actor) -> Iterator[Roll
         yield source
     finally:
         source.close()
+
+
+def as_rollout(collected: TensorDictBase) -> TensorDictBase:
+    """[N, chunks] of chunks of T steps to [N, chunks * T] steps, for who wants states at every step.
+
+    A recurrent state stands at the first step of its chunk, with zeros after it. The learner takes
+    rollouts as they were collected: these zeros can be more than all the rest.
+    """
+    rollout = collected[STEPS].flatten(1, 2)
+    n, chunks, steps = collected[STEPS].shape
+    rollout[SIMULATION] = collected[SIMULATION].repeat_interleave(steps, 1)
+    for key, states in collected[STATES].items(True, True):
+        spread = states.new_zeros(n, chunks, steps, *states.shape[2:])
+        spread[:, :, 0] = states
+        rollout.set(key, spread.flatten(1, 2))
+    return rollout

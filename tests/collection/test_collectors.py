@@ -9,7 +9,6 @@ import torch
 
 from dactyl_tl.collection.board import KNOBS, Board
 from dactyl_tl.collection.collectors import pack, unpack
-from dactyl_tl.collection.datamodule import as_rollout
 from dactyl_tl.collection.simulations import make_simulations
 from dactyl_tl.collection.sources import SOURCES
 from dactyl_tl.collection.worker import (
@@ -24,8 +23,7 @@ from dactyl_tl.collection.worker import (
 )
 from dactyl_tl.errors import CollectionError
 from dactyl_tl.models import POLICY_STATE
-from tests.collection.small import CHUNK, ENVS, actor, plan, running
-from tests.collection.small import STEPS as LENGTH
+from tests.collection.small import CHUNK, ENVS, LENGTH, actor, as_rollout, plan, running
 
 
 def test_same_seed_same_rollouts_other_seed_others() -> None:

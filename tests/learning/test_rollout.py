@@ -2,17 +2,20 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from tensordict import TensorDict
 from torchrl.objectives.value import GAE
 
 from benchmarks.learner import synthetic_rollout
-from dactyl_tl.collection import worker
 from dactyl_tl.contract import OBSERVATION_SIZES, privileged_keys
 from dactyl_tl.learning.rollout import (
     SIMULATION,
     STATES,
     STEPS,
     evaluate,
+    evaluate_in_order,
+    in_turns,
     shuffled,
     split_chunks,
     unpacked,
@@ -202,6 +205,35 @@ def test_a_collected_rollout_is_unpacked_to_the_same_steps_and_states():
         unpacked(collected, POLICY_STATE, 5)
 
 
-def test_the_learner_and_the_collection_call_a_rollouts_parts_alike():
-    names = (worker.STEPS, worker.STATES, worker.SIMULATION)
-    assert names == (STEPS, STATES, SIMULATION)
+def test_two_rollouts_of_one_simulation_are_valued_one_after_the_other():
+    critic = build_critic(NetworkConfig(dense=12, lstm=6))
+    first, second = (synthetic_rollout(3, 10, 6, 0.1, seed=seed) for seed in (1, 2))
+    states = zero_states(critic.state_keys, 6, 5, "cpu")
+    # Simulations 4 and 0 delivered once, 2 twice.
+    simulations = [4, 2, 0, 2]
+    rows = torch.cat([first, second[1:2]])
+    together = evaluate_in_order(critic, rows, states, simulations, 5)
+
+    alone = zero_states(critic.state_keys, 6, 5, "cpu")
+    one = evaluate(critic, first, alone[[4, 2, 0]], 5)
+    two = evaluate(critic, second[1:2], one.last_state[1:2], 5)
+    torch.testing.assert_close(together.value, torch.cat([one.value, two.value]))
+    torch.testing.assert_close(together.next_value, torch.cat([one.next_value, two.next_value]))
+    for key in critic.state_keys:
+        torch.testing.assert_close(
+            together.chunk_states[key], torch.cat([one.chunk_states[key], two.chunk_states[key]])
+        )
+        torch.testing.assert_close(states[2][key], two.last_state[0][key])
+        torch.testing.assert_close(states[4][key], one.last_state[0][key])
+        assert not states[1][key].any(), "which was not there"
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=20))
+def test_turns_have_each_simulation_once_and_in_order(simulations):
+    turns = [turn.tolist() for turn in in_turns(simulations)]
+    assert sorted(row for turn in turns for row in turn) == list(range(len(simulations)))
+    for turn in turns:
+        assert len({simulations[row] for row in turn}) == len(turn)
+    for simulation in set(simulations):
+        rows = [row for turn in turns for row in turn if simulations[row] == simulation]
+        assert rows == sorted(rows)
