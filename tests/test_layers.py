@@ -28,6 +28,7 @@ LAYERS = (
     "curves",
     "restoring",
     "strategy",
+    "session",
     "training",
     "launch",
     "registration",

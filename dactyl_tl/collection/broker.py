@@ -30,7 +30,7 @@ COLLECT, CLOSE = "collect", "close"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 REPORT = 10.0
-"""s without an arrival after which the learner is told what is waited for, and again after as long."""
+"""s without a batch after which the learner is told who is there, and again after twice as long."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Collected:
     transit: float
 
 
-def run(plan: CollectionPlan, board: Board, connection: Connection, beat: Any) -> None:
+def run(plan: CollectionPlan, board: Board, connection: Connection, beat: Any, first: int) -> None:
     """Serve the learner at the other end of ``connection`` until it asks to close or ends.
 
     Args:
@@ -90,6 +90,7 @@ def run(plan: CollectionPlan, board: Board, connection: Connection, beat: Any) -
         board: the learner's.
         connection: where requests come from and answers go to.
         beat: shared number; the monotonic clock of the latest sign of life, s.
+        first: number of the first actor; earlier brokers had lower ones.
     """
     os.setsid()  # a signal to the learner's group is for the learner to answer
     follow_parent(with_group=True)
@@ -98,7 +99,7 @@ def run(plan: CollectionPlan, board: Board, connection: Connection, beat: Any) -
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         check_reachable(plan.address)
-        broker = _Broker(plan, board, connection, beat)
+        broker = _Broker(plan, board, connection, beat, first)
     except UnreachableError as error:
         connection.send(Failed(str(error), reachable=False))
         return
@@ -112,7 +113,9 @@ def run(plan: CollectionPlan, board: Board, connection: Connection, beat: Any) -
 
 
 class _Broker:
-    def __init__(self, plan: CollectionPlan, board: Board, connection: Connection, beat: Any) -> None:
+    def __init__(
+        self, plan: CollectionPlan, board: Board, connection: Connection, beat: Any, first: int
+    ) -> None:
         self._board, self._connection, self._beat = board, connection, beat
         self._buffer: TensorDictBase | None = None
         self._wanted = plan.workers
@@ -120,16 +123,17 @@ class _Broker:
         from dactyl_tl.collection.fleet import Fleet  # needs Ray, which not everybody has installed
 
         try:
-            self._fleet = Fleet(plan)
+            self._fleet = Fleet(plan, first)
         except (ConnectionError, RuntimeError) as error:
             raise UnreachableError(f"cannot connect to the Ray cluster: {error}") from error
         _disregard_signals()  # Ray has set its own handlers
-        self._told = time.monotonic()
+        self._told, self._quiet = time.monotonic(), REPORT
 
     def serve(self) -> None:
         while not self._closing:
             self._beat.value = time.monotonic()
             if not self._connection.poll(0.1):
+                self._fleet.fetch()  # while the learner learns
                 continue
             request = self._connection.recv()
             if request == CLOSE:
@@ -140,7 +144,7 @@ class _Broker:
                 return
 
     def _collected(self) -> Collected:
-        self._told = time.monotonic()
+        self._told, self._quiet = time.monotonic(), REPORT
         arrivals = self._fleet.collect(self._board.posted(), self._tick)
         parts = [arrival.delivery for arrival in arrivals]
         for arrival in arrivals:
@@ -159,8 +163,8 @@ class _Broker:
 
     def _tick(self) -> None:
         now = self._beat.value = time.monotonic()
-        if now - self._told > REPORT:
-            self._told = now
+        if now - self._told > self._quiet:
+            self._told, self._quiet = now, min(2 * self._quiet, 600.0)
             self._connection.send(Waiting(self._fleet.alive, self._wanted))
         if self._connection.poll() and self._connection.recv() == CLOSE:
             raise _Closing

@@ -83,12 +83,13 @@ class Fleet(RayCollector):
 
     Args:
         plan: of the collection.
+        first: number of the first actor, which decides its seeds.
     """
 
-    def __init__(self, plan: CollectionPlan) -> None:
+    def __init__(self, plan: CollectionPlan, first: int = 0) -> None:
         self.plan = plan
         self.tally = Tally()
-        self._born = 0
+        self._born = first
         self._deaths = 0
         self._actors: dict[int, Any] = {}
         self._starting: dict[Any, _Pending] = {}
@@ -148,6 +149,11 @@ class Fleet(RayCollector):
         else:
             arrivals.sort(key=lambda each: each.slot)
         return arrivals
+
+    def fetch(self) -> None:
+        """Have rollouts that are finished brought to this machine, without waiting for them."""
+        if self._working:
+            ray.wait([*self._working], num_returns=len(self._working), timeout=0)
 
     def _needed(self, arrivals: list[Arrival]) -> set[int]:
         """Idle slots to ask to complete a batch of the newest weights: each once, if all are there."""

@@ -26,6 +26,9 @@ TICK = 0.5
 START = 60.0
 """s that starting a broker, and with it perhaps a cluster, may take on a busy machine."""
 
+BROOD = 1_000_000
+"""More actors than one broker ever makes: those of the next one have other numbers, and so other seeds."""
+
 GRACE = 20.0
 """s that a rollout may still take when training was asked to end."""
 
@@ -50,6 +53,7 @@ class Remote(RolloutSource):
         self._anybody = True
         self._stopping_since: float | None = None
         self._past = {"lost": 0, "stale": 0, "replaced": 0}
+        self._brokers = 0
         self._start()
         self._await_connection()
 
@@ -57,8 +61,11 @@ class Remote(RolloutSource):
         self._connection, theirs = self._context.Pipe()
         self._beat = self._context.Value("d", time.monotonic() + START, lock=False)
         self._process = self._context.Process(
-            target=broker.run, args=(self.plan, self.board, theirs, self._beat), name="broker"
+            target=broker.run,
+            args=(self.plan, self.board, theirs, self._beat, BROOD * self._brokers),
+            name="broker",
         )
+        self._brokers += 1
         with shielded_children(), exported(environment(self.plan.address)):
             self._process.start()
         theirs.close()
