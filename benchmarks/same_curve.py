@@ -8,17 +8,12 @@ seeds are compared as a sample: the laptop's recipe, the same frames, each seed 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
-import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 from benchmarks.report import environment, heading, table, write_json
-from dactyl_tl.metrics import read_metrics
+from benchmarks.runs import metrics_of
 
-ROOT = Path(__file__).resolve().parents[1]
 METRICS = (
     "episode/successes",
     "rollout/goal_distance",
@@ -61,23 +56,9 @@ def main() -> None:
 
 def last_figures(kind: str, seed: int, frames: int) -> dict[str, float]:
     """Train once; means over the last rollouts."""
-    with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder) / "run"
-        words = [
-            *("experiment=laptop", "minutes=null", "logger=csv", "callbacks.checkpoints.minutes=60"),
-            *(f"collection.kind={kind}", f"seed={seed}", f"frames={frames}", f"hydra.run.dir={run}"),
-        ]
-        done = subprocess.run(
-            [sys.executable, "train.py", *words],
-            cwd=ROOT,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise SystemExit(f"{kind}, seed {seed} failed:\n{done.stderr}")
-        rows = read_metrics(run / "metrics.csv")
+    rows = metrics_of(
+        ["experiment=laptop", "minutes=null", f"collection.kind={kind}", f"seed={seed}", f"frames={frames}"]
+    )
     rows = rows[-max(1, round(LAST * len(rows))) :]
     figures = {metric: statistics.fmean(row[metric] for row in rows) for metric in METRICS}
     return figures | {

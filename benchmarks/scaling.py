@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 
 from benchmarks.report import environment, heading, spread, table, write_json
+from benchmarks.runs import metrics_of
 from dactyl_tl.collection.board import Board
-from dactyl_tl.metrics import read_metrics
 from dactyl_tl.models import NetworkConfig, build_actor
 
-ROOT = Path(__file__).resolve().parents[1]
 TARGET = 0.85
 """Share of twice the speed of one that two should reach where there are cores for them."""
 
@@ -152,30 +148,16 @@ def measure(case: Case, options: argparse.Namespace, *words: str) -> dict[str, f
         versions.
     """
     rollout = case.ranks * case.workers * options.num_envs * options.steps
-    with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder) / "run"
-        line = [
-            *("task=block", "randomization=all", "network=small", "ppo=laptop", "logger=csv"),
-            *(f"network.dense={options.dense}", f"network.lstm={options.lstm}"),
-            *("ppo.chunk=10", "ppo.epochs=2", "ppo.minibatches=4", "environment.initial_states.fresh=0.05"),
-            *(f"collection={case.kind}", f"collection.workers={case.workers}"),
-            *(f"collection.num_envs={options.num_envs}", f"collection.steps={options.steps}"),
-            *("trainer.accelerator=cpu", f"trainer.devices={case.ranks}"),
-            *("callbacks.checkpoints.minutes=60", f"frames={rollout * (options.rollouts + WARMUP)}"),
-            f"hydra.run.dir={run}",
-            *words,
-        ]
-        done = subprocess.run(
-            [sys.executable, "train.py", *line],
-            cwd=ROOT,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise SystemExit(f"{case.name} failed:\n{done.stderr}")
-        rows = read_metrics(run / "metrics.csv")[WARMUP:]
+    line = [
+        *("task=block", "randomization=all", "network=small", "ppo=laptop"),
+        *(f"network.dense={options.dense}", f"network.lstm={options.lstm}"),
+        *("ppo.chunk=10", "ppo.epochs=2", "ppo.minibatches=4", "environment.initial_states.fresh=0.0"),
+        *(f"collection={case.kind}", f"collection.workers={case.workers}"),
+        *(f"collection.num_envs={options.num_envs}", f"collection.steps={options.steps}"),
+        *("trainer.accelerator=cpu", f"trainer.devices={case.ranks}"),
+        f"frames={rollout * (options.rollouts + WARMUP)}",
+    ]
+    rows = metrics_of([*line, *words])[WARMUP:]
     seconds = [rollout / row["throughput/frames_per_second"] for row in rows]
     total = sum(seconds)
 
