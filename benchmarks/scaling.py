@@ -173,10 +173,10 @@ def measure(case: Case, options: argparse.Namespace, *words: str) -> dict[str, f
         "frames_per_second": rollout * len(rows) / total,
         "collecting": spent("collecting"),
         "learning": spent("learning"),
-        "waiting": mean("collection/workers_waiting"),
+        "waiting": mean("throughput/workers_waiting"),
         "bytes": mean("collection/megabytes") * 1e6 * case.ranks / rollout,
-        "weights": mean("collection/weights_seconds"),
-        "rollout": mean("collection/rollout_seconds"),
+        "weights": mean("throughput/weights_seconds"),
+        "rollout": mean("throughput/rollout_seconds"),
         "age": mean("collection/weights_age"),
     }
 

@@ -308,6 +308,8 @@ def _quiet() -> Iterator[None]:
             # One rollout is one batch: neither loader workers nor validation make sense.
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*`IterableDataset` has `__len__` defined.*")
+            # Of Slurm's being installed where the run is not one of its jobs.
+            warnings.filterwarnings("ignore", message=".*The `srun` command is available.*")
             # Lightning's own use of torch.
             warnings.filterwarnings("ignore", message=".*`isinstance.treespec, LeafSpec.` is deprecated.*")
             yield

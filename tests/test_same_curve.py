@@ -12,14 +12,7 @@ from dactyl_tl.training import train
 from tests.compose import compose
 
 ROLLOUTS = 4
-OF_THE_MACHINE = (
-    "throughput/",
-    "memory/",
-    "collection/actors",
-    "collection/workers_waiting",
-    "collection/weights_seconds",
-    "collection/rollout_seconds",
-)
+OF_THE_MACHINE = ("throughput/", "memory/", "collection/actors")
 """Metrics that say how fast it went, not what was learned."""
 
 

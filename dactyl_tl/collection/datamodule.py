@@ -105,7 +105,7 @@ class RolloutDataModule(LightningDataModule):
         """Share of their time that the workers waited to be asked, since the rollout before."""
         before, self._spent = self._spent, self.source.board.spent
         collecting, waiting = (now - then for now, then in zip(self._spent, before, strict=True))
-        return {"collection/workers_waiting": waiting / max(collecting + waiting, 1e-9)}
+        return {"throughput/workers_waiting": waiting / max(collecting + waiting, 1e-9)}
 
     def close(self) -> None:
         """End the workers, if any were started."""

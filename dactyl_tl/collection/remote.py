@@ -171,8 +171,8 @@ class Remote(RolloutSource):
         return {
             "collection/actors": float(report.alive),
             **{f"collection/{name}": count for name, count in counts.items()},
-            "collection/weights_seconds": report.latency,
-            "collection/rollout_seconds": report.transit,
+            "throughput/weights_seconds": report.latency,
+            "throughput/rollout_seconds": report.transit,
         }
 
     def snapshots(self) -> list[bytes]:

@@ -22,7 +22,7 @@ def test_two_are_compared_with_one_of_their_kind_where_there_are_cores(monkeypat
     assert table["multiprocess, 2: collecting"] == ["1.60", "0.80", "0.85"]
     assert table["multiprocess, 2: training"] == ["1.80", "0.90", "-"]
     assert table["DDP, 2 ranks of inprocess, 1 each: training"] == ["1.80", "0.90", "0.85"]
-    assert table["ray, 2: training"][-1] == "none: 3 busy on 2 cores"
+    assert table["ray, 2: training"][-1] == "none: 3 busy, 2 cores"
 
 
 def test_every_way_to_collect_is_measured_with_one_and_with_two() -> None:

@@ -68,7 +68,7 @@ def test_actors_collect_what_one_process_would_and_nobody_else_can_ask_them(
             assert rollout[STEPS].batch_size == expected[STEPS].batch_size
     assert source.metrics["collection/actors"] == 2
     assert source.metrics["collection/lost"] == source.metrics["collection/stale"] == 0
-    assert 0 < source.metrics["collection/weights_seconds"] < 5
+    assert 0 < source.metrics["throughput/weights_seconds"] < 5
 
     everyone = descendants(source.pids[0]) | set(source.pids)
     assert len(actors(source)) == 2
