@@ -154,15 +154,26 @@ def test_a_cut_connection_to_an_actor_costs_a_rollout_at_most(
 
 
 def test_a_lost_broker_is_replaced_with_a_new_cluster(
-    collect: Callable[..., Remote], capfd: pytest.CaptureFixture[str], record_chaos: Callable[..., None]
+    collect: Callable[..., Remote],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    record_chaos: Callable[..., None],
 ) -> None:
     source = collect(max_age=1)
     next_version(source)
     old = descendants(source.pids[0])
+    noticed: list[float] = []
+    restart = source._restart
+    monkeypatch.setattr(source, "_restart", lambda why: (noticed.append(time.monotonic()), restart(why)))
     os.kill(source.pids[0], signal.SIGKILL)
     began = time.monotonic()
     rollout = next_version(source)
-    record_chaos("head and all actors: SIGKILL", 0.5, "all rollouts under way", "training, on a new cluster")
+    record_chaos(
+        "broker, and its own cluster: SIGKILL",
+        noticed[0] - began,
+        "all rollouts under way",
+        f"training, on a new cluster, after {time.monotonic() - began:.0f} s",
+    )
     assert time.monotonic() - began < START
     assert (rollout[VERSION] == source.board.version).all()
     assert source.metrics["collection/lost"] >= 1
