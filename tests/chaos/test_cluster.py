@@ -113,6 +113,22 @@ def test_a_signal_while_there_is_nobody_ends_training(
 
 
 @pytest.mark.timeout(240)
+def test_two_ranks_have_actors_of_their_own(node: Callable[..., Node], train: Callable[..., Trainer]) -> None:
+    head = node(cpus=2)
+    ranks = ("trainer.accelerator=cpu", "trainer.devices=2", "collection.workers=1")
+    trainer = train(head, *ranks, "frames=1280")
+    said = trainer.finish(120)
+    assert trainer.process.returncode == 0, said
+    assert_none_left(trainer.descendants)
+    frames = [row["frames"] for row in trainer.rows()]
+    assert frames == [2 * 2 * 16 * (number + 1) for number in range(len(frames))], (
+        "both ranks' rollouts count"
+    )
+    assert frames[-1] == 1280
+    assert trainer.last("collection/actors") == 1
+
+
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_training_outlives_the_head(
     node: Callable[..., Node],
