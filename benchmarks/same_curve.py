@@ -60,10 +60,7 @@ def last_figures(kind: str, seed: int, frames: int) -> dict[str, float]:
         ["experiment=laptop", "minutes=null", f"collection.kind={kind}", f"seed={seed}", f"frames={frames}"]
     )
     rows = rows[-max(1, round(LAST * len(rows))) :]
-    figures = {metric: statistics.fmean(row[metric] for row in rows) for metric in METRICS}
-    return figures | {
-        "collection/weights_age": statistics.fmean(row["collection/weights_age"] for row in rows)
-    }
+    return {metric: statistics.fmean(row[metric] for row in rows) for metric in METRICS}
 
 
 def _row(metric: str, found: dict[str, list[dict[str, float]]], first: str, others: list[str]) -> list[str]:

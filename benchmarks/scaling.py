@@ -151,7 +151,7 @@ def measure(case: Case, options: argparse.Namespace, *words: str) -> dict[str, f
     line = [
         *("task=block", "randomization=all", "network=small", "ppo=laptop"),
         *(f"network.dense={options.dense}", f"network.lstm={options.lstm}"),
-        *("ppo.chunk=10", "ppo.epochs=2", "ppo.minibatches=4", "environment.initial_states.fresh=0.0"),
+        *("ppo.chunk=10", "ppo.epochs=2", "ppo.minibatches=4", "environment.initial_states.fresh=0.05"),
         *(f"collection={case.kind}", f"collection.workers={case.workers}"),
         *(f"collection.num_envs={options.num_envs}", f"collection.steps={options.steps}"),
         *("trainer.accelerator=cpu", f"trainer.devices={case.ranks}"),

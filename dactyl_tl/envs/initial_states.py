@@ -95,15 +95,16 @@ class InitialStates:
         self._resets = int(state["resets"])
 
     def _draw_or_simulate(self, mask: Tensor, generator: torch.Generator) -> None:
-        full = len(self._pool) >= min(self._config.pool, self._physics.num_worlds)
-        # One decision for the whole call: simulating few at a time would waste the batch.
-        if full and not bernoulli((1,), self._config.fresh, generator):
+        fresh = mask
+        if len(self._pool) >= min(self._config.pool, self._physics.num_worlds):
+            # Each decides for itself: many that simulate at once would have other workers wait.
+            fresh = mask & bernoulli(mask.shape, self._config.fresh, generator)
             rows = torch.randint(len(self._pool), mask.shape, generator=generator, device=mask.device)
-            self._begin_from(rows, mask)
-            return
-        self._simulate(mask, generator)
-        if self._config.fresh < 1.0:
-            self._keep(self._physics.state()[mask])
+            self._begin_from(rows, mask & ~fresh)
+        if fresh.any():
+            self._simulate(fresh, generator)
+            if self._config.fresh < 1.0:
+                self._keep(self._physics.state()[fresh])
 
     def _hand_out(self, mask: Tensor, generator: torch.Generator) -> None:
         # ``next_slot`` counts on the device; the host asks for it now and then.

@@ -242,6 +242,19 @@ def test_pooled_initial_states_come_from_the_pool(native_env):
     assert not torch.equal(again, first)
 
 
+def test_each_simulation_decides_whether_its_initial_state_is_simulated(native_env):
+    env = native_env(num_envs=40, initial_states={"steps": 2, "fresh": 0.3, "pool": 40}, randomization="none")
+    before: set[tuple[float, ...]] = set()
+    shares = []
+    for _ in range(6):
+        positions = {tuple(row) for row in env.reset()["privileged", "object_position"].tolist()}
+        if before:
+            shares.append(len(positions - before) / 40)
+        before |= positions
+    assert all(0.0 < share < 0.7 for share in shares), "not all of a reset or none"
+    assert 0.1 < sum(shares) / len(shares) < 0.4, "repeated draws from the pool count once"
+
+
 def test_reseeding_a_used_environment_starts_it_over(quick_env):
     env = quick_env(num_envs=8, initial_states={"steps": 2, "fresh": 0.5, "pool": 8})
     rollouts = []
