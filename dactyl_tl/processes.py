@@ -15,17 +15,18 @@ STOPPED, ENDED = "Tt", "ZX"
 """States of a process in ``/proc``: stopped, as by SIGSTOP or a debugger; ended, as a zombie."""
 
 
-def die_with_parent(parent: int) -> None:
+def die_with_parent(parent: int, number: signal.Signals = signal.SIGKILL) -> None:
     """Let the system kill this process as soon as its parent has ended, even where this one is stopped.
 
     Linux only; elsewhere nothing happens.
 
     Args:
         parent: process id of the parent, which may have ended already.
+        number: what to send instead of SIGKILL.
     """
     if sys.platform != "linux":
         return
-    ctypes.CDLL(None, use_errno=True).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    ctypes.CDLL(None, use_errno=True).prctl(PARENT_DEATH_SIGNAL, number)
     if os.getppid() != parent:
         os._exit(1)
 

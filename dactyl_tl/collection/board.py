@@ -56,12 +56,14 @@ class Board:
         self._values = torch.full((len(KNOBS),), math.nan, dtype=torch.float64)
         self._version = torch.zeros((), dtype=torch.int64)
         self._spent = torch.zeros(workers, 2, dtype=torch.float64)
+        self._completed = torch.zeros(workers, dtype=torch.int64)
         self._lock: AbstractContextManager[Any] = nullcontext()
         if context is not None:
             self._weights.share_memory_()
             self._values.share_memory_()
             self._version.share_memory_()
             self._spent.share_memory_()
+            self._completed.share_memory_()
             self._lock = context.Lock()
 
     @property
@@ -81,9 +83,15 @@ class Board:
         collecting, waiting = self._spent.sum(0).tolist()
         return collecting, waiting
 
-    def spend(self, worker: int, collecting: float, waiting: float) -> None:
-        """Add to what a worker has spent, s; each worker writes its own place."""
+    @property
+    def completed(self) -> list[int]:
+        """Rollouts that each worker has made so far."""
+        return self._completed.tolist()
+
+    def complete(self, worker: int, collecting: float, waiting: float) -> None:
+        """Count a worker's rollout, and what it has spent on it, s; each worker writes its own place."""
         self._spent[worker] += torch.tensor([collecting, waiting], dtype=torch.float64)
+        self._completed[worker] += 1
 
     def post(self, policy: nn.Module) -> None:
         """Copy the parameters and buffers of ``policy`` here as a new version."""

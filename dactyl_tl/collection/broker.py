@@ -148,7 +148,7 @@ class _Broker:
         arrivals = self._fleet.collect(self._board.posted(), self._tick)
         parts = [arrival.delivery for arrival in arrivals]
         for arrival in arrivals:
-            self._board.spend(arrival.slot, arrival.delivery.collecting, arrival.delivery.waiting)
+            self._board.complete(arrival.slot, arrival.delivery.collecting, arrival.delivery.waiting)
         latencies = [part.latency for part in parts if part.latency] or [0.0]
         tally = self._fleet.tally
         return Collected(

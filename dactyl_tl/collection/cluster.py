@@ -6,6 +6,7 @@ before the process that talks to Ray (:mod:`~dactyl_tl.collection.broker`) begin
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import socket
@@ -15,7 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dactyl_tl.errors import CollectionError
+import torch
+
+from dactyl_tl.errors import CollectionError, ConfigurationError
 
 AUTO = "auto"
 """The cluster whose head or node runs on this machine."""
@@ -83,9 +86,23 @@ def init_arguments(address: str | None, cpus: float, gpus: float) -> dict[str, A
     return quiet | {
         "address": "local",
         "num_cpus": cpus,
-        "num_gpus": gpus or None,
+        "num_gpus": math.ceil(gpus),
         "include_dashboard": False,
     }
+
+
+def check_gpus(address: str | None, gpus: float) -> None:
+    """Refuse to wait for GPUs that a cluster of our own can never have.
+
+    Raises:
+        ConfigurationError: this machine has fewer.
+    """
+    here = torch.cuda.device_count()
+    if address is None and gpus > here:
+        raise ConfigurationError(
+            f"collection.gpus asks for {gpus:g} GPUs for all workers together, and this machine has {here}; "
+            "ask for a smaller share, or name a cluster that has them with collection.address"
+        )
 
 
 def check_reachable(address: str | None) -> None:

@@ -160,13 +160,12 @@ class MultiProcess(RolloutSource):
         context = mp.get_context("spawn")
         super().__init__(plan, policy, context)
         self._asked = 0
-        self._done = torch.zeros(plan.workers, dtype=torch.int64).share_memory_()
         threads = torch.get_num_threads()
         with shielded_children(), _explained_start():
             self._pool = self.collector(
                 [plan.make_env] * plan.workers,
                 policy_factory=plan.make_policy,
-                collector_class=partial(RolloutCollector, done=self._done, **self._options),
+                collector_class=partial(RolloutCollector, **self._options),
                 frames_per_batch=plan.workers * plan.steps,  # each worker counts its own simulations
                 total_frames=-1,
                 use_buffers=True,
@@ -197,7 +196,8 @@ class MultiProcess(RolloutSource):
 
     def _behind(self) -> list[int]:
         """The workers whose rollout is not complete, or that are stopped; the others wait with reason."""
-        return [*(self._done < self._asked).nonzero().flatten().tolist(), *self._stopped()]
+        behind = [index for index, made in enumerate(self.board.completed) if made < self._asked]
+        return [*behind, *self._stopped()]
 
     def _stopped(self) -> list[int]:
         """The workers that are stopped; who has answered already waits with reason."""
@@ -255,16 +255,28 @@ class MultiProcess(RolloutSource):
         torch.set_num_threads(threads)  # the pool changes it
 
 
-class Asynchronous(MultiProcess):
-    """A process for every worker, which goes on acting while the learner learns.
+class OutOfStep(RolloutSource):
+    """Workers go on acting while the learner learns.
 
     Rollouts are a version or more old when they arrive; :data:`~dactyl_tl.collection.worker.VERSION`
     says which. A worker in the middle of a rollout has no state to hand out, so a resumed run starts
     new episodes.
     """
 
-    collector = MultiAsyncCollector
     resumable = False
+
+    def snapshots(self) -> list[bytes]:
+        """Nothing: workers are in the middle of rollouts."""
+        return []
+
+    def restore(self, snapshots: list[bytes]) -> None:
+        """Nothing to restore."""
+
+
+class Asynchronous(OutOfStep, MultiProcess):
+    """A process for every worker, out of step."""
+
+    collector = MultiAsyncCollector
 
     def _pool_options(self) -> dict[str, Any]:
         return {}
@@ -274,13 +286,6 @@ class Asynchronous(MultiProcess):
         # A worker that is lost is missed when no other has a rollout ready.
         with self._explained(), self._patience.waiting(lambda: range(self.plan.workers)):
             return torch.cat([next(self._rollouts) for _ in range(self.plan.workers)], 0)
-
-    def snapshots(self) -> list[bytes]:
-        """Nothing: workers are in the middle of rollouts."""
-        return []
-
-    def restore(self, snapshots: list[bytes]) -> None:
-        """Nothing to restore."""
 
 
 def unpack(snapshot: bytes) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from tensordict.nn import TensorDictModuleBase
 from torch import multiprocessing as mp
 
 from dactyl_tl.collection import broker
-from dactyl_tl.collection.cluster import environment, exported
-from dactyl_tl.collection.collectors import CollectionPlan, RolloutSource, shielded_children
+from dactyl_tl.collection.cluster import check_gpus, environment, exported
+from dactyl_tl.collection.collectors import CollectionPlan, OutOfStep, shielded_children
 from dactyl_tl.errors import CollectionError, InterruptedCollection
 from dactyl_tl.processes import ending
 
@@ -33,17 +33,20 @@ GRACE = 20.0
 """s that a rollout may still take when training was asked to end."""
 
 
-class Remote(RolloutSource):
+class Remote(OutOfStep):
     """Rollouts of whichever actors of a Ray cluster have them ready.
 
     They are :attr:`CollectionPlan.max_age` versions old at most. Nothing is lost for good with an actor,
     a machine or the cluster itself: the collection waits until there are actors (again), and says so. After
     ``patience`` without a cluster it gives up.
+
+    Raises:
+        ConfigurationError: no cluster is named, and this machine does not have the GPUs.
+        CollectionError: the cluster that is named does not answer.
     """
 
-    resumable = False
-
     def __init__(self, plan: CollectionPlan, policy: TensorDictModuleBase) -> None:
+        check_gpus(plan.address, plan.workers * plan.gpus)
         self._context = mp.get_context("spawn")
         # Whatever device the actors have, weights are posted and rollouts arrive in the host's memory.
         super().__init__(replace(plan, device="cpu"), policy, self._context)
@@ -174,13 +177,6 @@ class Remote(RolloutSource):
             "throughput/weights_seconds": report.latency,
             "throughput/rollout_seconds": report.transit,
         }
-
-    def snapshots(self) -> list[bytes]:
-        """Nothing: actors are in the middle of rollouts."""
-        return []
-
-    def restore(self, snapshots: list[bytes]) -> None:
-        """Nothing to restore."""
 
     def close(self) -> None:
         """Ask the broker to end its actors, then end it."""

@@ -66,7 +66,6 @@ class RolloutCollector(Collector):
         worker_idx: number of this worker, which decides its seeds.
         slot: its place among the workers, which numbers its simulations; its number by default.
         device: where the policy acts and rollouts are kept; "cpu" or a CUDA device.
-        done: int64 ``[workers]`` that the learner sees, the number of rollouts each has completed.
     """
 
     def __init__(
@@ -81,10 +80,8 @@ class RolloutCollector(Collector):
         worker_idx: int = 0,
         slot: int | None = None,
         device: str = "cpu",
-        done: Tensor | None = None,
         **options: Any,
     ) -> None:
-        self._done = done
         self._board, self._chunks, self._chunk = board, steps // chunk, chunk
         self._slot = worker_idx if slot is None else slot
         self._device = torch.device(device)
@@ -138,11 +135,9 @@ class RolloutCollector(Collector):
             for index in range(self._chunks):
                 self._keep(index, super().rollout())
         self.env.base_env.check()
-        if self._done is not None:
-            self._done[self.worker_idx] += 1
         assert self._output is not None
         ended = time.perf_counter()
-        self._board.spend(self._slot, ended - began, began - self._ended)
+        self._board.complete(self._slot, ended - began, began - self._ended)
         self._ended = ended
         return self._output
 
@@ -221,12 +216,13 @@ def follow_parent(with_group: bool = False) -> None:
     """End this process as soon as the one that started it has ended, however it ended.
 
     Args:
-        with_group: and whatever else is in its process group.
+        with_group: and whatever else is in its process group, of which it is the leader.
     """
     parent = parent_process()
     if parent is None or parent.pid is None:
         return
-    die_with_parent(parent.pid)  # also where this process is stopped and runs no thread
+    # Where this process is stopped it runs no thread: it is killed, or wakes up to kill its group.
+    die_with_parent(parent.pid, signal.SIGCONT if with_group else signal.SIGKILL)
 
     def wait() -> None:
         parent.join()

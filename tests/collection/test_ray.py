@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +19,13 @@ from dactyl_tl.collection.actors import check_packages, installed_packages
 from dactyl_tl.collection.remote import Remote
 from dactyl_tl.collection.worker import SIMULATION, VERSION
 from dactyl_tl.contract import STEPS
-from dactyl_tl.errors import CollectionError, InterruptedCollection
+from dactyl_tl.errors import CollectionError, ConfigurationError, InterruptedCollection
 from tests.collection.small import ENVS, actor, plan, running
 from tests.processes import alive, assert_none_left, command, cut_connections, descendants, listening, wait
 
 pytest.importorskip("ray")
+
+ROOT = Path(__file__).parents[2]
 
 START = 60.0
 """s that a cluster and its actors may take to start on a busy machine."""
@@ -41,6 +46,27 @@ def collect() -> Iterator[Callable[..., Remote]]:
         pids = descendants(source.pids[0]) | set(source.pids)
         source.close()
         assert_none_left(pids)
+
+
+class Endless:
+    """A world that is never ready."""
+
+    def __init__(self, **_: Any) -> None:
+        time.sleep(600)
+
+
+class Broken:
+    """A world that cannot be made."""
+
+    def __init__(self, **_: Any) -> None:
+        raise ZeroDivisionError("on purpose")
+
+
+def making(world: type) -> Callable[[int], Any]:
+    """The plan's simulations, but of another world."""
+    make_env = plan().make_env
+    settings = {"_target_": f"{__name__}.{world.__name__}"}
+    return type(make_env)(make_env.func, settings, *make_env.args[1:])
 
 
 def actors(source: Remote) -> list[int]:
@@ -181,11 +207,50 @@ def test_a_lost_broker_is_replaced_with_a_new_cluster(
     assert_none_left(old)
 
 
+LEARNER = """
+import time
+from dactyl_tl.collection.remote import Remote
+from tests.collection.small import actor, plan
+
+if __name__ == "__main__":
+    source = Remote(plan(), actor())
+    source.collect()
+    print(source.pids[0], flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_killed_learner_leaves_nothing_of_its_cluster(
+    tmp_path: Path, record_chaos: Callable[..., None], stopped: bool
+) -> None:
+    script = tmp_path / "learner.py"
+    script.write_text(LEARNER)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, env=environment) as learner:
+        assert learner.stdout is not None
+        broker = int(learner.stdout.readline())
+        cluster = descendants(broker)
+        assert len([pid for pid in cluster if "ActorCollector" in command(pid)]) == 2
+        if stopped:
+            os.kill(broker, signal.SIGSTOP)
+        learner.kill()
+    began = time.monotonic()
+    assert_none_left(cluster | {broker})
+    how = ", its broker stopped" if stopped else ""
+    record_chaos(
+        f"learner with a cluster of its own: SIGKILL{how}",
+        time.monotonic() - began,
+        "since the last checkpoint",
+        "nothing, no process is left; resume",
+    )
+
+
 def test_training_that_is_to_end_waits_for_rollouts_no_longer(
     collect: Callable[..., Remote], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dactyl_tl.collection.remote.GRACE", 1.0)
-    source = collect(threads=1, gpus=1000.0)  # nobody has them: no actor is ever placed
+    source = collect(make_env=making(Endless))
     began = time.monotonic()
     source.stopping = lambda: time.monotonic() - began > 2.0
     with pytest.raises(InterruptedCollection):
@@ -193,17 +258,13 @@ def test_training_that_is_to_end_waits_for_rollouts_no_longer(
     assert 3.0 < time.monotonic() - began < 10.0
 
 
-class Broken:
-    """A world that cannot be made."""
-
-    def __init__(self, **_: Any) -> None:
-        raise ZeroDivisionError("on purpose")
+def test_gpus_that_this_machine_does_not_have_are_a_clear_error(collect: Callable[..., Remote]) -> None:
+    with pytest.raises(ConfigurationError, match=r"asks for 2000 GPUs .* this machine has \d+; "):
+        collect(gpus=1000.0)
 
 
 def test_an_actor_that_cannot_start_is_a_clear_error(collect: Callable[..., Remote]) -> None:
-    settings = {"_target_": f"{__name__}.Broken"}
-    make_env = plan().make_env
-    source = collect(make_env=type(make_env)(make_env.func, settings, *make_env.args[1:]))
+    source = collect(make_env=making(Broken))
     with pytest.raises(CollectionError, match=r"an actor could not start: .*on purpose"):
         source.collect()
 
