@@ -1,5 +1,5 @@
 # make train    train the laptop recipe for MINUTES=10 minutes and evaluate it beside the untrained policy
-# make test     the whole test suite
+# make test     the whole test suite, TEST_PROCESSES=2 files at a time
 # make check    format, lint, types
 # make format   put the sources in the project's format
 # make clean    remove the environment and everything that can be made again, but no results
@@ -9,6 +9,7 @@ VENV ?= .venv
 MINUTES ?= 10
 SEED ?= 0
 TRIALS ?= 100
+TEST_PROCESSES ?= 2
 PYTEST_ARGS ?=
 
 ifndef RUN
@@ -56,7 +57,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 
 test: setup
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .warp_cache

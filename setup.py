@@ -42,6 +42,7 @@ DEVELOPMENT = [
     "mypy==2.4.1",
     "pytest>=8.3",
     "pytest-timeout>=2.3",
+    "pytest-xdist>=3.6",
     "ruff==0.17.5",
     "setuptools>=77",
 ]

@@ -33,6 +33,7 @@ class Session(Callback):
     def __init__(self, minutes: float | None, frames: int | None) -> None:
         self._limit_seconds = None if minutes is None else 60.0 * minutes
         self._limit_frames = frames
+        self._frames = 0
         self._began = time.monotonic()
         self.signal: signal.Signals | None = None
         self.learning = False
@@ -53,8 +54,6 @@ class Session(Callback):
             yield self.seconds / max(self._limit_seconds, 1e-9)
         if self._limit_frames is not None:
             yield self._frames / self._limit_frames
-
-    _frames = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -53,6 +54,13 @@ def assert_none_left(pids: set[int], seconds: float = 10.0) -> None:
     while left := [pid for pid in pids if alive(pid)]:
         assert time.monotonic() < deadline, [command(pid) for pid in left]
         time.sleep(0.05)
+
+
+def free_port() -> int:
+    """On which nobody listens now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def listening(pids: set[int]) -> set[tuple[str, int]]:

@@ -55,6 +55,26 @@ def assert_same(left: object, right: object, where: str = "") -> None:
         assert left == right, where
 
 
+def assert_one_run(folder: Path, frames: int) -> list[dict[str, float]]:
+    """``straight`` and ``parts`` in ``folder`` hold four rollouts of one run; returns their metrics."""
+    runs = [folder / name for name in ("straight", "parts")]
+    straight, resumed = (torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in runs)
+    for part in ("state_dict", "optimizer_states", "critic_states", "RolloutDataModule", "loops"):
+        if part in straight:
+            assert_same(straight[part], resumed[part], part)
+    ranks = straight["RolloutDataModule"]["ranks"]
+    assert all(ranks), "the simulations' states are there"
+    assert len({str(each) for each in ranks}) == len(ranks), "each rank has simulations of its own"
+
+    expected, rows = (read_metrics(run / "metrics.csv") for run in runs)
+    assert [row["frames"] for row in rows] == [frames * k for k in (1, 2, 3, 4)]
+    for one, other in zip(expected, rows, strict=True):
+        for key in one:
+            if not key.startswith(("throughput/", "memory/")):
+                assert one[key] == pytest.approx(other[key], rel=0, abs=0, nan_ok=True), key
+    return rows
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -83,20 +103,10 @@ def assert_same(left: object, right: object, where: str = "") -> None:
     ],
 )
 def test_resuming_is_bit_exact(tmp_path: Path, overrides: tuple[str, ...]) -> None:
-    straight = run(tmp_path / "straight", 4, *overrides)
+    run(tmp_path / "straight", 4, *overrides)
     run(tmp_path / "parts", 2, *overrides)
-    resumed = run(tmp_path / "parts", 4, *overrides, resume=tmp_path / "parts")
-    for part in ("state_dict", "optimizer_states", "critic_states", "RolloutDataModule", "loops"):
-        if part in straight:
-            assert_same(straight[part], resumed[part], part)
-    assert straight["RolloutDataModule"]["ranks"][0], "the simulations' state is there"
-
-    rows = [read_metrics(tmp_path / name / "metrics.csv") for name in ("straight", "parts")]
-    assert [row["frames"] for row in rows[1]] == [FRAMES * k for k in (1, 2, 3, 4)]
-    for one, other in zip(*rows, strict=True):
-        for key in one:
-            if not key.startswith(("throughput/", "memory/")):
-                assert one[key] == pytest.approx(other[key], rel=0, abs=0, nan_ok=True), key
+    run(tmp_path / "parts", 4, *overrides, resume=tmp_path / "parts")
+    assert_one_run(tmp_path, FRAMES)
 
 
 def test_a_run_can_be_moved_and_its_bundle_does_not_tell_where_it_was(tmp_path: Path) -> None:
@@ -151,21 +161,11 @@ def test_two_ranks_resume_bit_exactly(tmp_path: Path, overrides: tuple[str, ...]
     ):
         done = command(*words)
         assert done.returncode == 0, done.stderr
-    straight, resumed = (
-        torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)
-        for name in ("straight", "parts")
-    )
-    for part in ("state_dict", "optimizer_states", "critic_states", "RolloutDataModule"):
-        assert_same(straight[part], resumed[part], part)
-    first, second = straight["RolloutDataModule"]["ranks"]
-    assert str(first) != str(second), "each rank has simulations of its own"
-    for name in ("straight", "parts"):
-        rows = read_metrics(tmp_path / name / "metrics.csv")
-        assert [row["frames"] for row in rows] == [frames * k for k in (1, 2, 3, 4)]
-        if overrides:
-            lessons = [row["curriculum/goal_angle"] for row in rows]
-            assert lessons == sorted(lessons)
-            assert lessons[-1] > lessons[1], "the curriculum moved after the run was resumed"
+    rows = assert_one_run(tmp_path, frames)
+    if overrides:
+        lessons = [row["curriculum/goal_angle"] for row in rows]
+        assert lessons == sorted(lessons)
+        assert lessons[-1] > lessons[1], "the curriculum moved after the run was resumed"
 
 
 def test_another_number_of_ranks_goes_on_with_new_episodes(tmp_path: Path) -> None:

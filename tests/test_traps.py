@@ -15,8 +15,8 @@ from torchrl.modules import set_recurrent_mode
 
 from dactyl_tl.collection.collectors import RolloutSource
 from dactyl_tl.collection.datamodule import RolloutDataModule
-from dactyl_tl.collection.worker import STATES, STEPS, VERSION
-from dactyl_tl.contract import NUM_ACTUATORS
+from dactyl_tl.collection.worker import VERSION
+from dactyl_tl.contract import NUM_ACTUATORS, STATES, STEPS
 from dactyl_tl.learning import PPOModule
 from dactyl_tl.models import POLICY_STATE, Actor
 from dactyl_tl.training import train

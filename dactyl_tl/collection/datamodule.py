@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, IterableDataset
 from dactyl_tl.collection.collectors import CollectionPlan, RolloutSource, pack, unpack
 from dactyl_tl.collection.sources import SOURCES
 from dactyl_tl.collection.statistics import EpisodeStatistics
-from dactyl_tl.collection.worker import STEPS, VERSION
+from dactyl_tl.collection.worker import VERSION
+from dactyl_tl.contract import STEPS
 from dactyl_tl.errors import CollectionError, ConfigurationError, RankError
 from dactyl_tl.ranks import meet, objects_of_all_ranks, rank, world_size
 
@@ -31,7 +32,7 @@ class RolloutDataModule(LightningDataModule):
     Args:
         plan: environments, networks and sizes.
         policy: the learner's acting networks, whose parameters change in place.
-        kind: a key of :data:`~dactyl_tl.collection.collectors.SOURCES`.
+        kind: a key of :data:`~dactyl_tl.collection.sources.SOURCES`.
         window: episodes that the statistics average over.
         stopping: whether training was asked to end; collection then waits no longer than it must.
 

@@ -5,23 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.processes import alive, command, descendants, wait
+from tests.processes import alive, command, descendants, free_port, wait
 
 RAY = Path(sys.executable).with_name("ray")
 TOKEN = "for-tests-only"
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 class Node:
@@ -103,5 +96,8 @@ def environment() -> dict[str, str]:
         "RAY_health_check_period_ms": "1000",
         "RAY_health_check_timeout_ms": "2000",
         "RAY_health_check_failure_threshold": "3",
+        # And a head that is stopped in 6 s instead of 20 to 30.
+        "RAY_grpc_client_keepalive_time_ms": "3000",
+        "RAY_grpc_client_keepalive_timeout_ms": "3000",
         "OMP_NUM_THREADS": "1",
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from dactyl_tl.learning import ppo
 from dactyl_tl.learning.rollout import shuffled
 from dactyl_tl.models import VALUE_STATE, NetworkConfig
 from tests.learning.runs import fit, make_module
+from tests.processes import free_port
 
 SMALL = NetworkConfig(dense=24, lstm=16)
 SETTINGS: dict[str, Any] = {"epochs": 2, "minibatches": 2, "learning_rate": 1e-3}
@@ -61,10 +61,7 @@ def train_rank(rank: int, port: int, folder: str) -> None:
 def folder(tmp_path_factory):
     """What two ranks left behind."""
     path = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(train_rank, args=(port, str(path)), nprocs=2)
+    torch.multiprocessing.spawn(train_rank, args=(free_port(), str(path)), nprocs=2)
     return path
 
 
