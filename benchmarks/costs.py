@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,10 @@ ASSUMED = {
 minds an LSTM's small ones more."""
 
 
+NOTICEABLE = 0.5
+"""Share of a message's latency that its bytes must take to say how fast they go."""
+
+
 @dataclass(frozen=True)
 class Line:
     """Seconds of a message: ``latency + bytes / bandwidth``."""
@@ -47,6 +51,13 @@ class Line:
     def seconds(self, size: float) -> float:
         """Of a message of ``size`` bytes."""
         return self.latency + size / self.bandwidth
+
+    def words(self, largest: float) -> str:
+        """Latency and bandwidth; no bandwidth that shows neither in the ``largest`` message measured."""
+        latency = f"{1e3 * self.latency:.1f} ms"
+        if largest / self.bandwidth < NOTICEABLE * self.latency:
+            return f"{latency}, whatever the size up to {largest / 1e6:.1f} MB"
+        return f"{latency}, and {self.bandwidth / 1e6:,.0f} MB/s"
 
 
 @dataclass(frozen=True)
@@ -112,7 +123,10 @@ def main() -> None:
     model = fit(measured)
     print(heading(measured["environment"]))
     print("\nFitted\n")
-    print(table(("parameter", "value"), _parameters(model)))
+    sizes = {
+        name: max(each[f"{name}_bytes"] for each in measured["transfers"]) for name in ("weight", "rollout")
+    }
+    print(table(("parameter", "value"), _parameters(model, sizes)))
     print("\nChecked: frames/s of the whole\n")
     print(table(("case", "measured", "model", "ratio"), checks(measured, model)))
     print("\nAssumed\n")
@@ -123,14 +137,14 @@ def main() -> None:
     print(table(("traffic", "bytes", "of a machine's or learner's network"), traffic(model)))
 
 
-def _parameters(model: Model) -> list[list[str]]:
+def _parameters(model: Model, sizes: Mapping[str, float]) -> list[list[str]]:
     return [
         ["an actor on a core, frames/s", f"{model.core:,.0f}"],
         ["two at a time, beside twice one", f"{model.second:.2f}"],
         ["learner, us a frame", f"{1e6 * model.learner:.1f}"],
         ["a second rank adds, us a frame", f"{1e6 * model.reduce:.1f}"],
-        ["weights", f"{1e3 * model.weights.latency:.1f} ms + {model.weights.bandwidth / 1e6:,.0f} MB/s"],
-        ["rollout", f"{1e3 * model.rollout.latency:.1f} ms + {model.rollout.bandwidth / 1e6:,.0f} MB/s"],
+        ["weights on their way", model.weights.words(sizes["weight"])],
+        ["a rollout on its way", model.rollout.words(sizes["rollout"])],
     ]
 
 

@@ -67,10 +67,14 @@ class Case:
         return f"{self.kind}, {self.workers}"
 
     @property
+    def overlapping(self) -> bool:
+        """Whether workers go on while the learner learns: what it waits is then not what they take."""
+        return self.kind in ("asynchronous", "ray")
+
+    @property
     def busy(self) -> int:
         """Cores that work at a time at most."""
-        overlapping = self.kind in ("asynchronous", "ray")
-        return self.ranks * (self.workers if self.kind != "inprocess" else 1) + overlapping
+        return self.ranks * (self.workers if self.kind != "inprocess" else 1) + self.overlapping
 
 
 CASES = (
@@ -102,7 +106,7 @@ def main() -> None:
     rows = [_row(case, laps[case], weights) for case in cases]
     print(
         f"\n{options.num_envs} simulations a worker, {options.steps} control steps a rollout, dense "
-        f"{options.dense}, LSTM {options.lstm}, {options.repetitions} repetitions\n"
+        f"{options.dense}, LSTM {options.lstm}; repetitions: {options.repetitions}\n"
     )
     print(table(COLUMNS, rows))
     print()
@@ -244,8 +248,8 @@ def _row(case: Case, laps: list[dict[str, float]], weights: dict[str, float]) ->
         seconds = float(arrived) if case.kind == "ray" else weights["seconds"]
     return [
         case.name,
-        f"{speed:,.0f} ± {half:,.0f}",
-        f"{spread(while_collecting)[0]:,.0f}",
+        f"{speed:,.0f} ± {half:,.0f}" if len(laps) > 1 else f"{speed:,.0f}",
+        "-" if case.overlapping else f"{spread(while_collecting)[0]:,.0f}",
         of("learning", ".2f"),
         "-" if case.kind == "inprocess" else f"{spread(waits)[0]:.0%}",
         "-" if case.kind == "inprocess" else of("waiting", ".0%"),
@@ -264,7 +268,8 @@ def _efficiencies(laps: dict[Case, list[dict[str, float]]]) -> list[list[str]]:
         number = case.workers * case.ranks
         if number == 1 or one not in laps:
             continue
-        for name, of in (("training", _speed), ("collecting", _collecting_speed)):
+        parts = [("training", _speed)] + [("collecting", _collecting_speed)] * (not case.overlapping)
+        for name, of in parts:
             pairs = zip(mine, laps[one], strict=True)
             gain = spread([of(two) / of(single) for two, single in pairs])[0]
             fits = case.busy <= cores and (name == "collecting" or case.ranks > 1)

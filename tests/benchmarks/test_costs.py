@@ -63,6 +63,11 @@ def test_the_model_predicts_what_it_was_fitted_to(measured: dict) -> None:
     assert [row[-1] for row in rows] == ["1.00"] * 4
 
 
+def test_a_bandwidth_that_shows_nowhere_is_not_claimed() -> None:
+    assert costs.Line(0.003, 5e8).words(1e7) == "3.0 ms, and 500 MB/s"
+    assert costs.Line(0.003, 5e8).words(1e5) == "3.0 ms, whatever the size up to 0.1 MB"
+
+
 def test_a_latency_is_never_below_nothing() -> None:
     assert costs.line([(1.0, 0.5), (2.0, 2.0), (4.0, 6.0)]).latency == 0.0
 
