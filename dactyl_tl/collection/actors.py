@@ -97,8 +97,8 @@ class ActorCollector(RolloutCollector):
 
 
 def installed_packages() -> dict[str, str]:
-    """The versions of :data:`PACKAGES` here."""
-    return {name: importlib.metadata.version(name) for name in PACKAGES}
+    """The versions of :data:`PACKAGES` here; "not installed" what is only on the path."""
+    return {name: _installed_version(name) for name in PACKAGES}
 
 
 def check_packages(expected: Mapping[str, str]) -> None:
@@ -110,3 +110,10 @@ def check_packages(expected: Mapping[str, str]) -> None:
     for name, version in installed_packages().items():
         if version != expected[name]:
             raise RuntimeError(f"{name} is {version} here and {expected[name]} where the learner is")
+
+
+def _installed_version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

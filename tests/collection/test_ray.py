@@ -276,6 +276,11 @@ def test_other_versions_are_refused() -> None:
         check_packages(here | {"mujoco-core": "3.0"})
 
 
+def test_sources_that_are_only_on_the_path_have_a_version_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dactyl_tl.collection.actors.PACKAGES", ("torch", "not-to-be-found"))
+    assert installed_packages()["not-to-be-found"] == "not installed"
+
+
 def test_a_cluster_that_is_not_there_is_a_clear_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
