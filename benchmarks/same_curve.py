@@ -19,6 +19,8 @@ METRICS = (
     "rollout/goal_distance",
     "reward/total",
     "policy/entropy",
+    "policy/first_kl",
+    "policy/clip_fraction",
     "collection/weights_age",
 )
 LAST = 0.2
