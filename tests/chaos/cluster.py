@@ -96,7 +96,7 @@ def environment() -> dict[str, str]:
         "RAY_health_check_period_ms": "1000",
         "RAY_health_check_timeout_ms": "2000",
         "RAY_health_check_failure_threshold": "3",
-        # And a head that is stopped in 6 s instead of 20 to 30.
+        # The silence of a stopped head is noticed in 6 s instead of 20; then Ray looks for it for 10.
         "RAY_grpc_client_keepalive_time_ms": "3000",
         "RAY_grpc_client_keepalive_timeout_ms": "3000",
         "OMP_NUM_THREADS": "1",

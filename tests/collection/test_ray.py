@@ -235,13 +235,15 @@ def test_a_killed_learner_leaves_nothing_of_its_cluster(
     script.write_text(LEARNER)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, env=environment) as learner:
-        assert learner.stdout is not None
-        broker = int(learner.stdout.readline())
-        cluster = descendants(broker)
-        assert len([pid for pid in cluster if "ActorCollector" in command(pid)]) == 2
-        if stopped:
-            os.kill(broker, signal.SIGSTOP)
-        learner.kill()
+        try:
+            assert learner.stdout is not None
+            broker = int(learner.stdout.readline())
+            cluster = descendants(broker)
+            assert len([pid for pid in cluster if "ActorCollector" in command(pid)]) == 2
+            if stopped:
+                os.kill(broker, signal.SIGSTOP)
+        finally:  # or the end of its sleep would be waited for
+            learner.kill()
     began = time.monotonic()
     assert_none_left(cluster | {broker})
     how = ", its broker stopped" if stopped else ""
