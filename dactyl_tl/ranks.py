@@ -32,8 +32,9 @@ MARGIN = 5.0
 """Seconds that ranks wait for each other longer than for their own workers, so that the one that lost a
 worker is the one that says so."""
 
-SETTLING = 2.0
-"""Seconds within which a process whose connections are gone counts as ended."""
+SETTLING = 8.0
+"""Seconds that a process whose connections are gone may take to end, as one on a busy machine does; only
+where it does not end is it the connection that is lost."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,8 @@ def explain_loss(waited: float | None = None) -> str:
     Args:
         waited: seconds that this rank had waited; None where it did not count.
     """
-    for _ in range(int(SETTLING / 0.05)):
+    until = time.monotonic() + (SETTLING if _neighbours() else 0.0)
+    while time.monotonic() < until:
         found = lost_rank()
         if found is not None:
             return found
@@ -175,9 +177,7 @@ def explain_loss(waited: float | None = None) -> str:
 def lost_rank() -> str | None:
     """A rank that ended or is stopped, and how; None if there is none, or none on this host."""
     findings = []
-    for index, peer in enumerate(_peers):
-        if peer.host != socket.gethostname() or peer.pid == os.getpid():
-            continue
+    for index, peer in _neighbours().items():
         code = _children[peer.pid].poll() if peer.pid in _children else None
         if code is not None and code < 0:
             findings.append((0, f"{_name(index)} ended with {ending(code)}"))
@@ -195,6 +195,12 @@ def is_lost_connection(error: BaseException) -> bool:
     words = ("gloo", "Application timeout caused pair closure", "NCCL", "Connection closed by peer")
     known = isinstance(error, dist.DistBackendError | dist.DistNetworkError)
     return known or (isinstance(error, RuntimeError) and any(word in str(error) for word in words))
+
+
+def _neighbours() -> dict[int, Peer]:
+    """The other ranks on this host."""
+    here = socket.gethostname()
+    return {index: peer for index, peer in enumerate(_peers) if peer.host == here and peer.pid != os.getpid()}
 
 
 def _name(index: int) -> str:

@@ -98,14 +98,15 @@ def test_no_rank_outlives_rank_0(
 def test_a_killed_worker_of_another_rank_ends_training(
     two_ranks: Trainer, record_chaos: Callable[..., None]
 ) -> None:
-    (victim,) = two_ranks.workers(of=two_ranks.ranks()[0])
+    (rank_1,) = two_ranks.ranks()
+    (victim,) = two_ranks.workers(of=rank_1)
     os.kill(victim, signal.SIGKILL)
     began = time.monotonic()
     output = two_ranks.finish()
     detected = time.monotonic() - began
     assert detected < 30.0
     assert f"error: rank 1: worker 0 of 1 (process {victim}) ended with signal SIGKILL" in output
-    assert "error: rank 1 of 2" in output
+    assert f"error: rank 1 of 2 (process {rank_1}) ended with exit code 3" in output, output
     lost = assert_ended_well(two_ranks, output)
     record_chaos("worker of rank 1 killed", detected, lost, "resume, new episodes")
 
