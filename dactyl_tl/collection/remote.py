@@ -98,12 +98,12 @@ class Remote(OutOfStep):
         lost_at: float | None = None
         while True:
             try:
-                self._connection.send(broker.COLLECT)
+                self._ask()
                 message = self._receive()
                 while isinstance(message, (broker.Waiting, broker.Connected)):
                     self._tell(message)
                     message = self._receive()
-            except (_BrokerLost, BrokenPipeError, ConnectionResetError) as lost:
+            except _BrokerLost as lost:
                 message = broker.Failed(f"the broker {lost}", reachable=False)
             if isinstance(message, broker.Collected):
                 self._report, self._anybody = message, True
@@ -131,6 +131,17 @@ class Remote(OutOfStep):
         time.sleep(2 * TICK)
         self._start()
 
+    def _ask(self) -> None:
+        """Let the broker look for rollouts.
+
+        Raises:
+            _BrokerLost: it has ended.
+        """
+        try:
+            self._connection.send(broker.COLLECT)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise _BrokerLost(self._ending()) from error
+
     def _receive(self) -> Any:
         """The broker's next message.
 
@@ -141,7 +152,7 @@ class Remote(OutOfStep):
         while not self._connection.poll(TICK):
             now = time.monotonic()
             if self._process.exitcode is not None and not self._connection.poll():
-                raise _BrokerLost(f"ended with {ending(self._process.exitcode)}")
+                raise _BrokerLost(self._ending())
             if now - self._beat.value > self.plan.patience:
                 raise _BrokerLost(f"gave no sign of life for {self.plan.patience:g} s")
             if self.stopping():
@@ -151,8 +162,13 @@ class Remote(OutOfStep):
         try:
             return self._connection.recv()
         except (EOFError, ConnectionResetError) as error:
-            self._process.join(5)
-            raise _BrokerLost(f"ended with {ending(self._process.exitcode or 0)}") from error
+            raise _BrokerLost(self._ending()) from error
+
+    def _ending(self) -> str:
+        """How the broker ended, whose connection is gone a moment before its process."""
+        self._process.join(5)
+        code = self._process.exitcode
+        return "closed its connection" if code is None else f"ended with {ending(code)}"
 
     def _tell(self, message: Any) -> None:
         if isinstance(message, broker.Waiting):

@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +188,9 @@ def test_a_cut_connection_to_an_actor_costs_a_rollout_at_most(
     record_chaos("connection to an actor: cut", took, lost, "training")
 
 
+@pytest.mark.parametrize("asked", ["before", "after"])
 def test_a_lost_broker_is_replaced_with_a_new_cluster(
+    asked: str,
     collect: Callable[..., Remote],
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -198,7 +202,13 @@ def test_a_lost_broker_is_replaced_with_a_new_cluster(
     noticed: list[float] = []
     restart = source._restart
     monkeypatch.setattr(source, "_restart", lambda why: (noticed.append(time.monotonic()), restart(why)))
-    os.kill(source.pids[0], signal.SIGKILL)
+    lose = partial(os.kill, source.pids[0], signal.SIGKILL)
+    if asked == "before":
+        os.kill(source.pids[0], signal.SIGSTOP)  # it cannot answer before it ends
+        threading.Timer(0.5, lose).start()
+    else:
+        lose()
+        source._process.join()
     began = time.monotonic()
     rollout = next_version(source)
     record_chaos(
