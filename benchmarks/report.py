@@ -8,9 +8,10 @@ import platform
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from dactyl_tl.versions import installed_version
 
 
 def processor() -> str:
@@ -30,13 +31,7 @@ def memory_gib() -> float:
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """Installed versions of the named distributions; "absent" for one that is not installed."""
-    found = {}
-    for name in packages:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "absent"
-    return found
+    return {name: installed_version(name) or "absent" for name in packages}
 
 
 def environment(packages: Iterable[str]) -> dict[str, Any]:

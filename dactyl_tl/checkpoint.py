@@ -19,7 +19,6 @@ import json
 import os
 import pickle
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from torch import Tensor
 
 from dactyl_tl.models import Actor, DeployedPolicy, NetworkConfig, build_actor
 from dactyl_tl.models.description import CHECKPOINT_ENTRY, contract_description, describe
+from dactyl_tl.versions import installed_version
 
 WEIGHTS = "weights.safetensors"
 DESCRIPTION = "bundle.json"
@@ -62,7 +62,7 @@ def save_bundle(path: str | os.PathLike[str], actor: Actor, config: Mapping[str,
     weights = save_safetensors(tensors)
     description = {
         **describe(actor.config),
-        "version": _version(),
+        "version": installed_version("dactyl_tl") or "unknown",
         "normalized_frames": int(actor.normalizer.count),
         "sha256": hashlib.sha256(weights).hexdigest(),
         "config": dict(config or {}),
@@ -229,10 +229,3 @@ def _replace(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.partial")
     temporary.write_bytes(data)
     temporary.replace(path)
-
-
-def _version() -> str:
-    try:
-        return metadata.version("dactyl_tl")
-    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
-        return "unknown"

@@ -13,6 +13,7 @@ LAYERS = (
     "processes",
     "ranks",
     "rotations",
+    "versions",
     "simulation",
     "rendering",
     "randomization",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from torchrl.envs import EnvBase
 from dactyl_tl.collection.arrays import arrays_of
 from dactyl_tl.collection.board import Board, Posted
 from dactyl_tl.collection.worker import RolloutCollector
+from dactyl_tl.versions import installed_version
 
 PACKAGES = ("dactyl_tl", "torch", "torchrl", "tensordict", "mujoco-core")
 """Must be the same on all machines, or a rollout means something else than the learner takes it for."""
@@ -98,7 +98,7 @@ class ActorCollector(RolloutCollector):
 
 def installed_packages() -> dict[str, str]:
     """The versions of :data:`PACKAGES` here; "not installed" what is only on the path."""
-    return {name: _installed_version(name) for name in PACKAGES}
+    return {name: installed_version(name) or "not installed" for name in PACKAGES}
 
 
 def check_packages(expected: Mapping[str, str]) -> None:
@@ -110,10 +110,3 @@ def check_packages(expected: Mapping[str, str]) -> None:
     for name, version in installed_packages().items():
         if version != expected[name]:
             raise RuntimeError(f"{name} is {version} here and {expected[name]} where the learner is")
-
-
-def _installed_version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
