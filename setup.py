@@ -73,7 +73,11 @@ setup(
         "dactyl_tl.conf",
     ],
     package_dir={"dactyl_tl.conf": "conf"},
-    package_data={"dactyl_tl": ["py.typed"], "dactyl_tl.conf": ["*.yaml", "**/*.yaml"]},
+    package_data={
+        "dactyl_tl": ["py.typed"],
+        "dactyl_tl.conf": ["*.yaml", "**/*.yaml"],
+        "dactyl_tl.policies": ["*/bundle.json", "*/*.safetensors", "*/curve.csv"],
+    },
     include_package_data=False,
     zip_safe=False,
 )

@@ -11,22 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dactyl_tl.versions import installed_version
-
-
-def processor() -> str:
-    """Name of the processor as the kernel reports it, or the architecture where it does not."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def memory_gib() -> float:
-    """Physical memory of the machine, GiB."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+from dactyl_tl.machine import installed_version, memory_gib, processor
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:

@@ -15,8 +15,8 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from callbacks.curriculum import LESSON
 from dactyl_tl.errors import CheckpointError, CollectionError, RankError
+from dactyl_tl.policies import BEST, LAST
 from dactyl_tl.ranks import apart
-from dactyl_tl.restoring import BEST, LAST
 
 
 class Checkpoints(Checkpoint):  # Lightning runs this kind after all other callbacks

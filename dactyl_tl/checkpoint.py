@@ -1,12 +1,14 @@
 """The policy bundle: the only thing of a training run that crosses to the robot.
 
-A bundle is a directory of two files, neither of which can carry code:
+A bundle is a directory of two or three files, none of which can carry code:
 
 ``weights.safetensors``
     parameters and the frozen normalisation statistics;
 ``bundle.json``
     the contract they were trained under, the network's sizes, the run's resolved configuration, and
-    the SHA-256 of the weights.
+    the SHA-256 of the weights;
+``value.safetensors``
+    the value network, where the policy is meant to be trained further. Nobody who acts reads it.
 
 A bundle that does not fit this version's contract is refused rather than adapted: a policy whose
 joints or inputs are in another order still runs, and moves the hand wrongly.
@@ -18,9 +20,9 @@ import hashlib
 import json
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors
 import torch
@@ -28,15 +30,18 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
-from dactyl_tl.models import Actor, DeployedPolicy, NetworkConfig, build_actor
+from dactyl_tl.machine import installed_version
+from dactyl_tl.models import Actor, Critic, DeployedPolicy, NetworkConfig, build_actor, build_critic
 from dactyl_tl.models.description import CHECKPOINT_ENTRY, contract_description, describe
-from dactyl_tl.versions import installed_version
+from dactyl_tl.policies import DESCRIPTION, locate
 
 WEIGHTS = "weights.safetensors"
-DESCRIPTION = "bundle.json"
+VALUE = "value.safetensors"
 
-ACTOR_PREFIX = "loss.actor_network."
-"""Of the policy's tensors in a training checkpoint's state dict."""
+ACTOR_PREFIX, CRITIC_PREFIX = "loss.actor_network.", "loss.critic_network."
+"""Of the policy's and the value network's tensors in a training checkpoint's state dict."""
+
+Network = TypeVar("Network", Actor, Critic)
 
 PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin")
 
@@ -45,41 +50,59 @@ class BundleError(ValueError):
     """A bundle or checkpoint that cannot be used; the message names the file and what was expected."""
 
 
-def save_bundle(path: str | os.PathLike[str], actor: Actor, config: Mapping[str, Any] | None = None) -> Path:
+def save_bundle(
+    path: str | os.PathLike[str],
+    actor: Actor,
+    config: Mapping[str, Any] | None = None,
+    *,
+    critic: Critic | None = None,
+    training: Mapping[str, Any] | None = None,
+    half: bool = False,
+) -> Path:
     """Write ``actor`` as a bundle, replacing the one at ``path`` if there is one.
 
     Args:
         path: directory; it is made if need be.
         actor: the policy with its normalisation statistics as they are now.
         config: the run's resolved configuration, of JSON types, kept for the record.
+        critic: the value network, for whoever trains the policy further.
+        training: how it was trained, of JSON types, kept for the record.
+        half: parameters in half precision: half the size, each rounded to 11 bits.
 
     Returns:
         the directory.
     """
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in actor.state_dict().items()}
-    weights = save_safetensors(tensors)
+    weights = _serialized(actor, half)
+    value = _serialized(critic, half) if critic is not None else None
     description = {
         **describe(actor.config),
         "version": installed_version("dactyl_tl") or "unknown",
         "normalized_frames": int(actor.normalizer.count),
-        "sha256": hashlib.sha256(weights).hexdigest(),
+        "sha256": _digest(weights),
+        **({"value_sha256": _digest(value)} if value is not None else {}),
+        **({"training": dict(training)} if training else {}),
         "config": dict(config or {}),
     }
     # The description names the weights' hash, so a write cut short between the two is noticed.
     _replace(path / WEIGHTS, weights)
+    if value is not None:
+        _replace(path / VALUE, value)
+    else:
+        (path / VALUE).unlink(missing_ok=True)
     _replace(path / DESCRIPTION, json.dumps(description, indent=2).encode())
     return path
 
 
 def load_policy(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> DeployedPolicy:
-    """The policy of a bundle, ready to act: ``env.rollout(100, load_policy(path))``.
+    """The policy of a bundle, ready to act: ``env.rollout(100, load_policy("block"))``.
 
     Normalisation and recurrent state are inside. See :class:`DeployedPolicy`.
 
     Args:
-        path: of the bundle's directory.
+        path: name of a policy that comes with the package (:func:`dactyl_tl.policies.shipped_policies`),
+            or a bundle's or a training run's directory.
         device: to put the policy on.
 
     Raises:
@@ -91,28 +114,28 @@ def load_policy(path: str | os.PathLike[str], device: str | torch.device = "cpu"
 
 def load_actor(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Actor:
     """The trainable policy network of a bundle, to continue training from. Raises as :func:`load_policy`."""
-    directory = Path(path)
-    _refuse_pickle(directory)
-    if directory.name in (WEIGHTS, DESCRIPTION):
-        directory = directory.parent
-    if not directory.exists():
-        raise FileNotFoundError(f"there is no bundle at {directory}")
-    if not directory.is_dir():
-        raise BundleError(
-            f"{directory} is no bundle: a directory with {WEIGHTS} and {DESCRIPTION} was expected"
-        )
-    for name in (DESCRIPTION, WEIGHTS):
-        if not (directory / name).is_file():
-            raise BundleError(f"{directory} is no bundle: it has no {name}")
+    directory = _bundle_directory(path)
     description = _read_description(directory / DESCRIPTION)
     _check_contract(description, directory / DESCRIPTION)
-    tensors = _read_weights(directory / WEIGHTS, description)
-    return _actor(description, tensors, directory / WEIGHTS).to(device)
+    tensors = _read_weights(directory / WEIGHTS, description, "sha256")
+    return _filled(build_actor, description, tensors, directory / WEIGHTS).to(device)
+
+
+def load_critic(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Critic | None:
+    """The value network of a bundle; None for a bundle without one. Raises as :func:`load_policy`."""
+    directory = _bundle_directory(path)
+    description = _read_description(directory / DESCRIPTION)
+    if "value_sha256" not in description:
+        return None
+    if not (directory / VALUE).is_file():
+        raise BundleError(f"{directory} lacks its {VALUE}")
+    tensors = _read_weights(directory / VALUE, description, "value_sha256")
+    return _filled(build_critic, description, tensors, directory / VALUE).to(device)
 
 
 def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What ``bundle.json`` of the bundle at ``path`` says, for example its ``"config"``."""
-    return _read_description(Path(path) / DESCRIPTION)
+    return _read_description(locate(path) / DESCRIPTION)
 
 
 def policy_from_checkpoint(
@@ -131,6 +154,17 @@ def policy_from_checkpoint(
 
 def actor_from_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Actor:
     """The trainable policy network of a training checkpoint. Raises as :func:`policy_from_checkpoint`."""
+    return _from_checkpoint(build_actor, ACTOR_PREFIX, path).to(device)
+
+
+def critic_from_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Critic:
+    """The value network of a training checkpoint. Raises as :func:`policy_from_checkpoint`."""
+    return _from_checkpoint(build_critic, CRITIC_PREFIX, path).to(device)
+
+
+def _from_checkpoint(
+    build: Callable[[NetworkConfig], Network], prefix: str, path: str | os.PathLike[str]
+) -> Network:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint at {path}")
@@ -145,11 +179,26 @@ def actor_from_checkpoint(path: str | os.PathLike[str], device: str | torch.devi
         )
     _check_contract(description, path)
     tensors = {
-        name.removeprefix(ACTOR_PREFIX): tensor
+        name.removeprefix(prefix): tensor
         for name, tensor in checkpoint["state_dict"].items()
-        if name.startswith(ACTOR_PREFIX)
+        if name.startswith(prefix)
     }
-    return _actor(description, tensors, path).to(device)
+    return _filled(build, description, tensors, path)
+
+
+def _bundle_directory(path: str | os.PathLike[str]) -> Path:
+    _refuse_pickle(Path(path))
+    directory = locate(path)
+    if directory.name == WEIGHTS:
+        directory = directory.parent
+    if not directory.is_dir():
+        raise BundleError(
+            f"{directory} is no bundle: a directory with {WEIGHTS} and {DESCRIPTION} was expected"
+        )
+    for name in (DESCRIPTION, WEIGHTS):
+        if not (directory / name).is_file():
+            raise BundleError(f"{directory} is no bundle: it has no {name}")
+    return directory
 
 
 def _refuse_pickle(path: Path) -> None:
@@ -181,13 +230,24 @@ def _check_contract(description: Mapping[str, Any], path: Path) -> None:
             )
 
 
-def _read_weights(path: Path, description: Mapping[str, Any]) -> dict[str, Tensor]:
+def _serialized(network: Actor | Critic, half: bool) -> bytes:
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    if half:
+        # Statistics are of double precision, and stay so.
+        tensors = {name: t.half() if t.dtype == torch.float32 else t for name, t in tensors.items()}
+    return save_safetensors(tensors)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _read_weights(path: Path, description: Mapping[str, Any], entry: str) -> dict[str, Tensor]:
     data = path.read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != description.get("sha256"):
+    if _digest(data) != description.get(entry):
         raise BundleError(
-            f"{path} is damaged or belongs to another bundle: its SHA-256 is {digest}, "
-            f"{DESCRIPTION} states {description.get('sha256')}"
+            f"{path} is damaged or belongs to another bundle: its SHA-256 is {_digest(data)}, "
+            f"{DESCRIPTION} states {description.get(entry)}"
         )
     try:
         return load_safetensors(data)
@@ -195,15 +255,21 @@ def _read_weights(path: Path, description: Mapping[str, Any]) -> dict[str, Tenso
         raise BundleError(f"{path} is not a safetensors file: {error}") from error
 
 
-def _actor(description: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path) -> Actor:
-    network = description.get("network")
-    if not isinstance(network, dict):
+def _filled(
+    build: Callable[[NetworkConfig], Network],
+    description: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    path: Path,
+) -> Network:
+    """The network that ``description`` describes, with ``tensors`` read from ``path`` in it."""
+    sizes = description.get("network")
+    if not isinstance(sizes, dict):
         raise BundleError(f"{path.parent / DESCRIPTION} does not state the network's sizes")
     try:
-        actor = build_actor(NetworkConfig(**network))
+        network = build(NetworkConfig(**sizes))
     except (TypeError, ValueError) as error:
         raise BundleError(f"the network described beside {path} cannot be built: {error}") from error
-    expected = actor.state_dict()
+    expected = network.state_dict()
     missing, unexpected = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
     if any(".normalizer." in name for name in missing):
         raise BundleError(
@@ -213,15 +279,16 @@ def _actor(description: Mapping[str, Any], tensors: Mapping[str, Tensor], path: 
         raise BundleError(f"{path} does not fit the network: missing {missing}, unexpected {unexpected}")
     for name, tensor in expected.items():
         found = tensors[name]
-        if found.shape != tensor.shape or found.dtype != tensor.dtype:
+        halved = found.dtype == torch.float16 and tensor.dtype == torch.float32
+        if found.shape != tensor.shape or not (found.dtype == tensor.dtype or halved):
             raise BundleError(
                 f"{path}: {name} is {found.dtype} {list(found.shape)}, "
                 f"expected {tensor.dtype} {list(tensor.shape)}"
             )
         if not found.isfinite().all():
             raise BundleError(f"{path}: {name} holds values that are not finite")
-    actor.load_state_dict(dict(tensors))
-    return actor
+    network.load_state_dict(dict(tensors))
+    return network
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import sys
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
@@ -19,15 +20,8 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from dactyl_tl.configuration import check, register_schemas
 from dactyl_tl.errors import FAILED, UNUSABLE, ConfigurationError, RankError, TrainingError
-from dactyl_tl.restoring import (
-    BEST,
-    BUNDLES,
-    CHECKPOINTS,
-    LAST,
-    continuation,
-    resolve_checkpoint,
-    shown,
-)
+from dactyl_tl.policies import BEST, BUNDLES, CHECKPOINTS, LAST
+from dactyl_tl.restoring import continuation, network_of, resolve_checkpoint, shown
 from dactyl_tl.training import TrainingResult, train
 
 AUTO = "auto"
@@ -78,6 +72,8 @@ def _run(cfg: DictConfig) -> None:
             cfg.resume = str(run) if (run / CHECKPOINTS / LAST).exists() else None
         elif cfg.resume:
             cfg = resumed_config(cfg, list(HydraConfig.get().overrides.task))
+        elif cfg.policy:
+            cfg = adapted_config(cfg, list(HydraConfig.get().overrides.task))
         check(cfg)
         _announce(cfg)
         result = train(cfg)
@@ -139,6 +135,20 @@ def resumed_config(cfg: DictConfig, overrides: list[str]) -> DictConfig:
         OmegaConf.update(saved, key, OmegaConf.select(cfg, key))
     saved.resume, saved.output_dir, saved.policy = str(checkpoint), str(run), None
     return saved
+
+
+def adapted_config(cfg: DictConfig, overrides: list[str]) -> DictConfig:
+    """The configuration with the network of the policy that training starts from.
+
+    Where ``overrides`` choose a network, or an experiment, which has one, that choice stays.
+
+    Raises:
+        ConfigurationError: there is no such policy.
+    """
+    chosen = ("network=", "network.", "experiment=")
+    if not any(word.lstrip("+").startswith(chosen) for word in overrides):
+        cfg.network = asdict(network_of(cfg.policy))
+    return cfg
 
 
 def _run_directory(resume: str | None, name: str) -> str:

@@ -7,15 +7,20 @@ from pathlib import Path
 
 import torch
 
-from dactyl_tl.checkpoint import DESCRIPTION, BundleError, actor_from_checkpoint, load_actor
+from dactyl_tl.checkpoint import (
+    BundleError,
+    actor_from_checkpoint,
+    critic_from_checkpoint,
+    load_actor,
+    load_critic,
+)
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.learning import PPOModule
-from dactyl_tl.models import Actor
+from dactyl_tl.models import Actor, NetworkConfig
+from dactyl_tl.policies import CHECKPOINT_SUFFIX, CHECKPOINTS, LAST, locate
 
-CHECKPOINTS, LAST, BEST, BUNDLES = "checkpoints", "last.ckpt", "best.ckpt", "bundles"
-"""Names in a run's directory."""
-
-CRITIC_PREFIX = "loss.critic_network."
+CHECKPOINTS_FIRST = ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "bundles/best", "bundles/last")
+"""Where a run holds what training starts from: its bundles have no value network."""
 
 
 def continuation(run: Path) -> str | None:
@@ -37,50 +42,65 @@ def frames_of(checkpoint: Path) -> int:
     )
 
 
-def resolve_checkpoint(path: str | Path, name: str, preferred: tuple[str, ...] = (LAST,)) -> Path:
-    """The checkpoint that ``path`` means: itself, or the ``preferred`` one of a run's directory.
+def resolve_checkpoint(path: str | Path, name: str) -> Path:
+    """The checkpoint that ``path`` means: itself, or the last one of a run's directory.
 
     Args:
         path: a ``.ckpt`` file or a run's directory.
         name: of the setting, for errors.
-        preferred: file names, the first that exists is taken.
 
     Raises:
         ConfigurationError: there is none, or it is not one of this project's.
     """
     path = Path(path)
-    candidates = [path / CHECKPOINTS / file for file in preferred] if path.is_dir() else [path]
-    for candidate in candidates:
-        if candidate.is_file():
-            _actor(candidate, name)
-            return candidate
+    checkpoint = path / CHECKPOINTS / LAST if path.is_dir() else path
+    if checkpoint.is_file():
+        _actor(checkpoint, name)
+        return checkpoint
     if path.is_dir():
-        raise ConfigurationError(
-            f"{name}={path} has no {CHECKPOINTS}/{preferred[0]}; is it a run's directory?"
-        )
+        raise ConfigurationError(f"{name}={path} has no {CHECKPOINTS}/{LAST}; is it a run's directory?")
     raise ConfigurationError(f"{name}={path} does not exist; give a checkpoint or a run's directory")
 
 
 def load_weights(module: PPOModule, path: str | Path, name: str = "policy") -> None:
     """Put the weights and statistics of a bundle, a checkpoint or a run's best checkpoint into ``module``.
 
-    A checkpoint has a value network too, which is taken where its sizes are the same. Optimiser and
+    Their value network is taken too, where there is one and its sizes are the same. Optimiser and
     counters stay as they are: this starts a training run, it does not continue one.
 
     Raises:
         ConfigurationError: nothing usable is there, or the network's sizes differ.
     """
-    path = Path(path)
-    if (path / DESCRIPTION).is_file() or path.name == DESCRIPTION:
-        _copy_actor(module, path, name)
-        return
-    checkpoint = resolve_checkpoint(path, name, (BEST, LAST))
-    _copy_actor(module, checkpoint, name)
-    tensors = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
-    critic = {k.removeprefix(CRITIC_PREFIX): v for k, v in tensors.items() if k.startswith(CRITIC_PREFIX)}
-    own = module.critic.state_dict()
-    if critic.keys() == own.keys() and all(critic[k].shape == own[k].shape for k in own):
-        module.critic.load_state_dict(critic)
+    source = resolve_policy(path, name)
+    module.actor.load_state_dict(check_sizes(module, source, name).state_dict())
+    try:
+        from_training = source.suffix == CHECKPOINT_SUFFIX
+        critic = critic_from_checkpoint(source) if from_training else load_critic(source)
+    except (BundleError, OSError) as error:
+        raise ConfigurationError(f"{name}: {error}") from error
+    if critic is not None and _shapes(critic) == _shapes(module.critic):
+        module.critic.load_state_dict(critic.state_dict())
+
+
+def _shapes(network: torch.nn.Module) -> dict[str, torch.Size]:
+    return {key: tensor.shape for key, tensor in network.state_dict().items()}
+
+
+def resolve_policy(path: str | Path, name: str = "policy") -> Path:
+    """The bundle's directory or the checkpoint to take first weights from.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    try:
+        return locate(path, CHECKPOINTS_FIRST)
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"{name}={error}") from error
+
+
+def network_of(path: str | Path, name: str = "policy") -> NetworkConfig:
+    """Sizes of the network that ``policy=`` means. Raises as :func:`resolve_policy`."""
+    return _actor(resolve_policy(path, name), name).config
 
 
 def check_sizes(module: PPOModule, path: Path, name: str) -> Actor:
@@ -99,12 +119,8 @@ def check_sizes(module: PPOModule, path: Path, name: str) -> Actor:
     return actor
 
 
-def _copy_actor(module: PPOModule, path: Path, name: str) -> None:
-    module.actor.load_state_dict(check_sizes(module, path, name).state_dict())
-
-
 def _actor(path: Path, name: str) -> Actor:
     try:
-        return actor_from_checkpoint(path) if path.suffix == ".ckpt" else load_actor(path)
+        return actor_from_checkpoint(path) if path.suffix == CHECKPOINT_SUFFIX else load_actor(path)
     except (BundleError, OSError) as error:
         raise ConfigurationError(f"{name}: {error}") from error

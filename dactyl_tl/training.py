@@ -39,16 +39,10 @@ from dactyl_tl.errors import (
 )
 from dactyl_tl.learning import PPOModule
 from dactyl_tl.models import build_actor, build_critic, check_backend
+from dactyl_tl.policies import CHECKPOINTS, LAST
 from dactyl_tl.ranks import explain_loss, is_lost_connection, world_size
 from dactyl_tl.resources import out_of_memory
-from dactyl_tl.restoring import (
-    CHECKPOINTS,
-    LAST,
-    check_sizes,
-    frames_of,
-    load_weights,
-    resolve_checkpoint,
-)
+from dactyl_tl.restoring import check_sizes, frames_of, load_weights, resolve_checkpoint
 from dactyl_tl.session import Session
 from dactyl_tl.simulation.engines import resolve_engine
 from dactyl_tl.strategy import RankStrategy

@@ -11,16 +11,19 @@ from safetensors.torch import load_file, save
 from benchmarks.learner import synthetic_rollout
 from dactyl_tl import contract, load_policy
 from dactyl_tl.checkpoint import (
-    DESCRIPTION,
+    VALUE,
     WEIGHTS,
     BundleError,
     actor_from_checkpoint,
+    critic_from_checkpoint,
     load_actor,
+    load_critic,
     policy_from_checkpoint,
     read_description,
     save_bundle,
 )
-from dactyl_tl.models import NetworkConfig, build_actor
+from dactyl_tl.models import NetworkConfig, build_actor, build_critic
+from dactyl_tl.policies import DESCRIPTION
 from tests.learning.cue import CueEnv
 from tests.learning.runs import fit, make_module
 
@@ -146,7 +149,7 @@ def test_missing_and_unexpected_tensors_are_refused_by_name(bundle):
             torch.zeros(3),
             r"module\.head\.module\.bias is torch\.float32 \[3\], expected torch\.float32 \[220\]",
         ),
-        (torch.zeros(220).half(), r"is torch\.float16 \[220\], expected torch\.float32"),
+        (torch.zeros(220).bfloat16(), r"is torch\.bfloat16 \[220\], expected torch\.float32"),
         (torch.full((220,), float("nan")), "holds values that are not finite"),
     ],
 )
@@ -186,15 +189,19 @@ def test_a_network_that_cannot_be_built_is_refused(bundle, network):
         load_policy(bundle)
 
 
-@pytest.mark.parametrize("name", [WEIGHTS, DESCRIPTION])
-def test_a_missing_file_is_named(bundle, name):
-    (bundle / name).unlink()
-    with pytest.raises(BundleError, match=f"it has no {name}"):
+def test_a_missing_file_is_named(bundle):
+    (bundle / WEIGHTS).unlink()
+    with pytest.raises(BundleError, match=f"it has no {WEIGHTS}"):
+        load_policy(bundle)
+    (bundle / DESCRIPTION).unlink()
+    with pytest.raises(FileNotFoundError, match=f"holds no policy: neither {DESCRIPTION}"):
         load_policy(bundle)
 
 
 def test_nothing_there_is_not_found(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"there is no bundle at .*elsewhere"):
+    with pytest.raises(
+        FileNotFoundError, match=r"elsewhere does not exist; choose .*block_none, a bundle's directory"
+    ):
         load_policy(tmp_path / "elsewhere")
 
 
@@ -224,6 +231,43 @@ def checkpoint(tmp_path):
     return tmp_path / "last.ckpt", module
 
 
+def test_half_precision_rounds_parameters_and_keeps_statistics(actor, tmp_path):
+    full = save_bundle(tmp_path / "full", actor)
+    half = save_bundle(tmp_path / "half", actor, half=True)
+    assert (half / WEIGHTS).stat().st_size < 0.7 * (full / WEIGHTS).stat().st_size
+    loaded = load_actor(half)
+    for name, one in actor.state_dict().items():
+        other = loaded.state_dict()[name]
+        assert other.dtype == one.dtype
+        if ".normalizer." in name:
+            assert torch.equal(one, other), name
+        else:
+            assert torch.allclose(one, other, rtol=2**-11, atol=1e-7), name
+
+
+def test_a_bundle_may_hold_the_value_network(actor, tmp_path):
+    critic = build_critic(SMALL)
+    bundle = save_bundle(tmp_path / "bundle", actor, critic=critic, training={"frames": 7})
+    assert read_description(bundle)["training"] == {"frames": 7}
+    loaded = load_critic(bundle)
+    for name, one in critic.state_dict().items():
+        assert torch.equal(one, loaded.state_dict()[name]), name
+    save_bundle(bundle, actor)
+    assert load_critic(bundle) is None
+    assert sorted(path.name for path in bundle.iterdir()) == [DESCRIPTION, WEIGHTS]
+
+
+def test_a_damaged_or_missing_value_network_is_refused(actor, tmp_path):
+    bundle = save_bundle(tmp_path / "bundle", actor, critic=build_critic(SMALL))
+    (bundle / VALUE).write_bytes(b"0")
+    with pytest.raises(BundleError, match=f"{VALUE} is damaged"):
+        load_critic(bundle)
+    (bundle / VALUE).unlink()
+    with pytest.raises(BundleError, match=f"lacks its {VALUE}"):
+        load_critic(bundle)
+    load_policy(bundle)  # who acts has no need of it
+
+
 def test_a_training_checkpoint_gives_the_same_policy(checkpoint):
     path, module = checkpoint
     actor = actor_from_checkpoint(path)
@@ -231,6 +275,9 @@ def test_a_training_checkpoint_gives_the_same_policy(checkpoint):
         module.actor.state_dict().items(), actor.state_dict().items(), strict=True
     ):
         assert torch.equal(one, other), name
+    critic = critic_from_checkpoint(path).state_dict()
+    for name, one in module.critic.state_dict().items():
+        assert torch.equal(one, critic[name]), name
     assert actor.normalizer.count == 120
     assert CueEnv(2).rollout(4, policy_from_checkpoint(path))["action"].shape == (2, 4, 20)
 

@@ -10,15 +10,16 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
     "contract",
     "errors",
+    "machine",
     "processes",
     "ranks",
     "rotations",
-    "versions",
     "simulation",
     "rendering",
     "randomization",
     "envs",
     "models",
+    "policies",
     "collection",
     "learning",
     "checkpoint",
@@ -28,6 +29,7 @@ LAYERS = (
     "metrics",
     "curves",
     "restoring",
+    "export",
     "strategy",
     "session",
     "training",
@@ -39,7 +41,7 @@ LAYERS = (
 WORLD = {"simulation", "randomization", "rendering", "envs", "collection"}
 """Parts that know how the hand is simulated."""
 
-HARDWARE_MAY_IMPORT = {"contract", "checkpoint", "models"}
+HARDWARE_MAY_IMPORT = {"contract", "checkpoint", "models", "policies"}
 PROJECT = {"dactyl_tl", "callbacks", "hardware", "train", "evaluate", "benchmarks", "tests"}
 
 

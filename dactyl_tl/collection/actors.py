@@ -15,7 +15,7 @@ from torchrl.envs import EnvBase
 from dactyl_tl.collection.arrays import arrays_of
 from dactyl_tl.collection.board import Board, Posted
 from dactyl_tl.collection.worker import RolloutCollector
-from dactyl_tl.versions import installed_version
+from dactyl_tl.machine import installed_version
 
 PACKAGES = ("dactyl_tl", "torch", "torchrl", "tensordict", "mujoco-core")
 """Must be the same on all machines, or a rollout means something else than the learner takes it for."""

@@ -12,28 +12,13 @@ from omegaconf import OmegaConf
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 
-from dactyl_tl.checkpoint import (
-    DESCRIPTION,
-    BundleError,
-    load_policy,
-    policy_from_checkpoint,
-    read_description,
-)
+from dactyl_tl.checkpoint import BundleError, load_policy, policy_from_checkpoint, read_description
 from dactyl_tl.contract import NUM_ACTUATORS, NUM_BINS
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.models import DeployedPolicy, NetworkConfig, build_actor
+from dactyl_tl.policies import CHECKPOINT_SUFFIX, IN_A_RUN, choices, locate
 
 RANDOM, UNTRAINED = "random", "untrained"
-
-CHECKPOINT_SUFFIX = ".ckpt"
-
-IN_A_RUN = ("bundles/best", "bundles/last", "checkpoints/best.ckpt", "checkpoints/last.ckpt")
-"""Where a training run's directory may hold its policy; the first that exists is taken."""
-
-CHOICES = (
-    f"{RANDOM}, {UNTRAINED}, a bundle's directory, a checkpoint ({CHECKPOINT_SUFFIX}), "
-    "or a training run's directory"
-)
 
 
 @dataclass(frozen=True)
@@ -74,7 +59,7 @@ def find_policies(
     paper's network if there is none). It, and ``random``, act in the way the first trained policy does.
 
     Args:
-        names: Each one of :data:`CHOICES`.
+        names: Each ``random``, ``untrained``, or what :func:`dactyl_tl.policies.locate` takes.
         device: To put them on.
         seed: Of the untrained network's weights.
 
@@ -82,7 +67,9 @@ def find_policies(
         ConfigurationError: There is no such policy, it cannot be used, or one is named twice.
     """
     if not names:
-        raise ConfigurationError(f"policy is empty; give one or several of: {CHOICES}")
+        raise ConfigurationError(
+            f"policy is empty; give one or several of: {RANDOM}, {UNTRAINED}, {choices()}"
+        )
     if len(set(names)) < len(names):
         raise ConfigurationError(f"policy names one twice: {', '.join(names)}")
     loaded = {name: _load(name, device) for name in names if name not in (RANDOM, UNTRAINED)}
@@ -111,32 +98,17 @@ class _Loaded:
 
 
 def _load(name: str, device: str | torch.device) -> _Loaded:
-    path = _locate(Path(name))
     try:
+        path = locate(name)
         if path.suffix == CHECKPOINT_SUFFIX:
             return _Loaded(policy_from_checkpoint(path, device), str(path), _run_environment(path))
         module = load_policy(path, device)
         config = read_description(path).get("config") or {}
         return _Loaded(module, str(path), config.get("environment") or {})
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"policy={error}, {RANDOM} or {UNTRAINED}") from error
     except BundleError as error:
         raise ConfigurationError(f"policy={name}: {error}") from error
-
-
-def _locate(path: Path) -> Path:
-    """The bundle's directory or checkpoint that ``path`` means."""
-    if not path.exists():
-        raise ConfigurationError(f"policy={path} does not exist; choose {CHOICES}")
-    if path.is_file() and path.name == DESCRIPTION:
-        return path.parent
-    if path.is_file() or (path / DESCRIPTION).is_file():
-        return path
-    for place in IN_A_RUN:
-        inside = path / place
-        if inside.is_file() or (inside / DESCRIPTION).is_file():
-            return inside
-    raise ConfigurationError(
-        f"policy={path} holds no policy: neither {DESCRIPTION} nor {', '.join(IN_A_RUN)}; choose {CHOICES}"
-    )
 
 
 def _run_environment(checkpoint: Path) -> Mapping[str, Any]:

@@ -68,7 +68,7 @@ def test_all_randomizations_act_alike():
 def behaviour(episodes, steps, **settings):
     """Of each episode under one trained policy: dropped, goals, rad a second, contacts in the mean."""
     env = make_env("block", num_envs=episodes, randomization="no_unmodeled", **settings)
-    policy = load_policy("docs/policies/block_none").to(env.device)
+    policy = load_policy("block_none").to(env.device)
     torch.manual_seed(0)
     now = env.reset()
     running, angle, contacts = torch.zeros(episodes), torch.zeros(episodes), torch.zeros(episodes)

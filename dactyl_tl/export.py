@@ -1,0 +1,127 @@
+"""A run's policy as a bundle to hand on: ``python -m dactyl_tl.export RUN DIRECTORY``.
+
+Half precision, the value network for whoever trains it further, and a record of how it was trained:
+command, machine, frames, wall-clock time, and the curve. ``evaluate.py``, ``train.py`` and ``load_policy``
+take the directory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import os
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from dactyl_tl.checkpoint import actor_from_checkpoint, critic_from_checkpoint, save_bundle
+from dactyl_tl.errors import ConfigurationError
+from dactyl_tl.machine import installed_version, memory_gib, processor
+from dactyl_tl.metrics import FRAMES, read_metrics
+from dactyl_tl.restoring import frames_of, resolve_checkpoint
+
+CURVE = "curve.csv"
+CURVE_ROWS = 200
+CURVE_COLUMNS = (
+    "episode/successes",
+    "rollout/successes_per_second",
+    "episode/drop_rate",
+    "curriculum/goal_angle",
+    "curriculum/randomization_scale",
+    "policy/entropy",
+)
+SPEED = "throughput/frames_per_second"
+
+
+def export(run: Path, directory: Path, *, checkpoint: Path | None = None, command: str | None = None) -> Path:
+    """Write the policy of ``run`` as a bundle with its value network and its record.
+
+    Args:
+        run: directory of a training run.
+        directory: of the bundle.
+        checkpoint: of that run; by default its last.
+        command: that trained it, where the run's own record names what only this machine has.
+
+    Raises:
+        ConfigurationError: there is no such run or checkpoint.
+    """
+    path = resolve_checkpoint(checkpoint or run, "run")
+    rows = [row for row in read_metrics(run / "metrics.csv") if row[FRAMES] <= frames_of(path)]
+    config: Any = OmegaConf.to_container(OmegaConf.load(run / "config.yaml"), resolve=True)
+    # Where the first weights came from is in the command; the path means nothing elsewhere.
+    config["policy"] = None
+    training = {
+        "command": command or _command(run),
+        "seed": config["seed"],
+        "frames": frames_of(path),
+        "minutes": round(_seconds(rows) / 60, 1),
+        "machine": f"{os.cpu_count()} cores of {processor()}, {memory_gib():.0f} GiB, {_accelerator()}",
+        "date": date.today().isoformat(),
+        "versions": {name: installed_version(name) for name in ("torch", "torchrl", "mujoco")},
+    }
+    actor, critic = actor_from_checkpoint(path), critic_from_checkpoint(path)
+    save_bundle(directory, actor, config, critic=critic, training=training, half=True)
+    _write_curve(directory / CURVE, rows)
+    return directory
+
+
+def _command(run: Path) -> str:
+    overrides = run / "hydra" / "overrides.yaml"
+    words = list(OmegaConf.load(overrides)) if overrides.is_file() else []
+    return " ".join(["python train.py", *map(str, words)])
+
+
+def _seconds(rows: Sequence[Mapping[str, float]]) -> float:
+    """Wall-clock time of the rollouts, all sessions of a resumed run together."""
+    frames = [0.0, *(row[FRAMES] for row in rows)]
+    return sum(
+        (after - before) / row[SPEED]
+        for before, after, row in zip(frames, frames[1:], rows, strict=False)
+        if row.get(SPEED, 0) > 0
+    )
+
+
+def _accelerator() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+
+
+def _write_curve(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Means over at most :data:`CURVE_ROWS` stretches of the run."""
+    columns = [name for name in CURVE_COLUMNS if any(name in row for row in rows)]
+    width = max(1, math.ceil(len(rows) / CURVE_ROWS))
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([FRAMES, *columns])
+        for start in range(0, len(rows), width):
+            part = rows[start : start + width]
+            writer.writerow([int(part[-1][FRAMES]), *(_mean(part, name) for name in columns)])
+
+
+def _mean(rows: Sequence[Mapping[str, float]], name: str) -> str:
+    known = [row[name] for row in rows if not math.isnan(row.get(name, math.nan))]
+    return f"{sum(known) / len(known):.5g}" if known else ""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Export one run."""
+    parser = argparse.ArgumentParser(prog="python -m dactyl_tl.export", description=__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN", help="directory of a training run")
+    parser.add_argument("directory", type=Path, metavar="DIRECTORY", help="of the bundle")
+    parser.add_argument("--checkpoint", type=Path, help="one of the run's; default: its last")
+    parser.add_argument("--command", help="that trained it; default: what the run recorded")
+    options = parser.parse_args(arguments)
+    try:
+        export(options.run, options.directory, checkpoint=options.checkpoint, command=options.command)
+    except ConfigurationError as error:
+        parser.error(str(error))
+    size = sum(path.stat().st_size for path in options.directory.iterdir())
+    print(f"wrote {options.directory}, {size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Policies that come with the package, and those that training leaves behind."""
+
+import csv
+import json
+
+import pytest
+import torch
+
+from dactyl_tl import contract, load_policy, make_env
+from dactyl_tl.checkpoint import load_actor, load_critic, read_description, save_bundle
+from dactyl_tl.export import CURVE, export
+from dactyl_tl.launch import adapted_config
+from dactyl_tl.models import NetworkConfig, build_actor
+from dactyl_tl.policies import FOLDER, choices, locate, shipped_policies
+from dactyl_tl.training import train
+from tests.compose import TOY, compose
+
+SMALL = NetworkConfig(dense=16, lstm=8)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A training of two rollouts."""
+    directory = tmp_path_factory.mktemp("run")
+    train(compose(directory, ["experiment=smoke", "logger=csv", TOY]))
+    return directory
+
+
+@pytest.mark.parametrize("name", shipped_policies())
+def test_every_shipped_policy_acts_and_says_how_it_was_trained(name):
+    env = make_env("block", num_envs=2, randomization="all", seed=0, initial_states={"steps": 2})
+    rollout = env.rollout(3, load_policy(name), break_when_any_done=False)
+    assert rollout["action"].shape == (2, 3, contract.NUM_ACTUATORS)
+    assert load_critic(name) is not None
+    training = read_description(name)["training"]
+    assert training["frames"] > 1e6
+    assert training["command"].startswith("python train.py ")
+    assert training["minutes"] > 0
+    with (FOLDER / name / CURVE).open() as file:
+        rows = list(csv.DictReader(file))
+    assert int(rows[-1]["frames"]) == training["frames"]
+
+
+@pytest.mark.parametrize("name", shipped_policies())
+def test_a_shipped_policy_is_small_and_names_no_machine(name):
+    assert sum(path.stat().st_size for path in (FOLDER / name).iterdir()) < 5e6
+    words = json.dumps(read_description(name))
+    assert "/root" not in words
+    assert "/home" not in words
+
+
+def test_a_name_wins_over_a_folder_unless_it_is_written_as_a_path(tmp_path, monkeypatch):
+    save_bundle(tmp_path / "block_none", build_actor(SMALL))
+    monkeypatch.chdir(tmp_path)
+    assert locate("block_none") == FOLDER / "block_none"
+    assert load_actor("./block_none").config == SMALL
+
+
+def test_what_is_nowhere_is_answered_with_the_names(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"blocks does not exist; choose .*block_none"):
+        locate("blocks")
+    with pytest.raises(FileNotFoundError, match="holds no policy"):
+        locate(tmp_path)
+    assert "block_none" in choices()
+
+
+def test_a_run_is_exported_with_its_value_network_and_its_record(run, tmp_path):
+    bundle = export(run, tmp_path / "bundle")
+    training = read_description(bundle)["training"]
+    assert training["frames"] == 128
+    assert training["seed"] == 0
+    assert "cores of" in training["machine"]
+    assert load_critic(bundle) is not None
+    assert not [path for path in bundle.iterdir() if path.name.startswith(".")]
+    with (bundle / CURVE).open() as file:
+        assert [int(row["frames"]) for row in csv.DictReader(file)] == [64, 128]
+    exact = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    for name, tensor in load_actor(bundle).state_dict().items():
+        assert torch.allclose(tensor, exact[f"loss.actor_network.{name}"], rtol=2**-11, atol=1e-7), name
+
+
+def test_training_goes_on_from_a_bundle_with_its_value_network(run, tmp_path):
+    bundle = export(run, tmp_path / "bundle")
+    words = ["experiment=smoke", TOY, f"policy={bundle}", "ppo.learning_rate=1e-30"]
+    train(compose(tmp_path / "more", words))
+    after = torch.load(tmp_path / "more" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    critic = load_critic(bundle)
+    for name, parameter in critic.named_parameters():
+        assert torch.allclose(parameter, after[f"loss.critic_network.{name}"], atol=1e-6), name
+
+
+def test_the_network_follows_the_policy_unless_it_is_asked_for(tmp_path):
+    words = ["policy=block_none"]
+    adapted = adapted_config(compose(tmp_path, words), words)
+    assert (adapted.network.dense, adapted.network.lstm) == (256, 128)
+    for asked in ("network=paper", "network.dense=1024", "experiment=paper"):
+        words = ["policy=block_none", asked]
+        assert adapted_config(compose(tmp_path, words), words).network.dense == 1024
