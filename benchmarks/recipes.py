@@ -38,7 +38,10 @@ CURVE = "rollout/successes_per_second"
 SMOOTHED = 20
 """Rollouts that a point of a curve is the mean of."""
 
-ONE_CORE = ["collection=inprocess", "collection.workers=1", "collection.num_envs=256", "logger=csv"]
+ONE_CORE = [
+    *("collection=inprocess", "collection.workers=1", "collection.num_envs=256"),
+    *("trainer.devices=1", "logger=csv"),
+]
 
 
 @dataclass(frozen=True)
