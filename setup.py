@@ -27,6 +27,7 @@ REQUIREMENTS = [
     "safetensors>=0.5,<1",
     "matplotlib>=3.9,<4",
     "rich>=13,<16",
+    "scikit-learn>=1.5,<2",
     "imageio[ffmpeg]>=2.34,<3",
 ]
 

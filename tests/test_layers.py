@@ -24,6 +24,7 @@ LAYERS = (
     "learning",
     "checkpoint",
     "evaluation",
+    "analysis",
     "configuration",
     "resources",
     "metrics",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,29 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from dactyl_tl.errors import ConfigurationError
-from dactyl_tl.evaluation.comparison import Comparison, compare
+from dactyl_tl.evaluation.comparison import Comparison, ResultGroup
 from dactyl_tl.evaluation.paper import PaperRow, table_3_row
 from dactyl_tl.evaluation.plots import plot_results
 from dactyl_tl.evaluation.policies import NamedPolicy, find_policies
 from dactyl_tl.evaluation.protocol import Limits
-from dactyl_tl.evaluation.report import comparison_table, results_table, write_csv, write_json
+from dactyl_tl.evaluation.report import (
+    comparison_table,
+    results_table,
+    write_csv,
+    write_json,
+    write_markdown,
+)
 from dactyl_tl.evaluation.settings import EvaluationSettings, read_settings
+from dactyl_tl.evaluation.suites import SUITES
 from dactyl_tl.evaluation.trials import TrialResults, Watcher, run_trials
+from dactyl_tl.evaluation.violins import plot_groups
 from dactyl_tl.evaluation.watchers import VideoRecorder, live_view, progress_bar
 from dactyl_tl.evaluation.worlds import SimulatedWorld, simulated_world
 from dactyl_tl.rendering.classic import HandRenderer
 from dactyl_tl.rendering.offscreen import RendererError
 from dactyl_tl.rendering.viewer import LiveViewer, ViewerError
 
-JSON, CSV, PLOT = "results.json", "trials.csv", "results.png"
+JSON, CSV, PLOT, MARKDOWN = "results.json", "trials.csv", "results.png", "table.md"
 
 VIDEO_SIZE = (480, 360)
 """Pixels of one trial in a video."""
@@ -40,8 +49,8 @@ class Evaluation:
     """What an evaluation left behind.
 
     Attributes:
-        results: One for each policy, in the order asked for.
-        comparisons: The first policy against each other one.
+        results: One for each policy, in the order asked for; in a suite, of each group of trials.
+        comparisons: The first policy against each other one on the same trials.
         files: What was written.
     """
 
@@ -61,44 +70,71 @@ def evaluate(cfg: DictConfig, console: Console | None = None) -> Evaluation:
     settings = read_settings(cfg)
     output = settings.output_directory
     with _as_setting(), ExitStack() as stack:
-        policies = find_policies(settings.policy, device=settings.device, seed=settings.seed)
-        settings_of_trials = _trial_settings(settings, policies)
-        worlds = [_build_world(settings, settings_of_trials, policy) for policy in policies]
-        for world in worlds:
+        plans = _plans(settings)
+        worlds = [[_build_world(settings, plan.trials, policy) for policy in plan.policies] for plan in plans]
+        for world in chain.from_iterable(worlds):
             stack.callback(world.close)
-        videos, watchers = _open_pictures(settings, settings_of_trials, policies, stack, console)
+        pictures = [_open_pictures(settings, plan, stack, console) for plan in plans]
         output.mkdir(parents=True, exist_ok=True)
         run_stack = stack.pop_all()
+    groups = []
     with run_stack:
-        results = []
-        for policy, world, video in zip(policies, worlds, videos, strict=True):
-            with progress_bar(policy.name, settings.trials, console) as bar:
-                results.append(
-                    run_trials(
-                        world, policy.module, settings.trials, settings.seed, limits=settings.limits,
-                        sample_actions=settings.sample_actions, name=policy.name, settings=settings_of_trials,
-                        watchers=[bar, *watchers, *([video] if video else [])],
-                    )
-                )  # fmt: skip
-            if video:
-                video.close()
-    comparisons = [compare(results[0], other) for other in results[1:]]
-    paper = paper_rows(settings, settings_of_trials["task"])
-    files = [output / JSON, output / CSV, output / PLOT]
-    write_json(files[0], results, comparisons, paper)
-    write_csv(files[1], results)
-    plot_results(files[2], results, paper)
-    files += [video.path for video in videos if video]
-    _print(console, policies, results, comparisons, paper, files)
-    return Evaluation(tuple(results), tuple(comparisons), tuple(files))
+        for plan, plan_worlds, (videos, watchers) in zip(plans, worlds, pictures, strict=True):
+            results = []
+            for policy, world, video in zip(plan.policies, plan_worlds, videos, strict=True):
+                with progress_bar(policy.name, settings.trials, console) as bar:
+                    results.append(
+                        run_trials(
+                            world, policy.module, settings.trials, settings.seed, limits=settings.limits,
+                            sample_actions=settings.sample_actions, name=policy.name, settings=plan.trials,
+                            watchers=[bar, *watchers, *([video] if video else [])],
+                        )
+                    )  # fmt: skip
+                if video:
+                    video.close()
+            groups.append(ResultGroup(tuple(results), tuple(plan.paper)))
+            _print_group(console, groups[-1])
+    files = _write(settings, groups)
+    files += [video.path for videos, _ in pictures for video in videos if video]
+    _print_sources(console, plans, files)
+    return Evaluation(
+        tuple(chain.from_iterable(group.results for group in groups)),
+        tuple(chain.from_iterable(group.comparisons for group in groups)),
+        tuple(files),
+    )
 
 
-def _trial_settings(settings: EvaluationSettings, policies: Sequence[NamedPolicy]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Plan:
+    """Policies to run on the same trials, what defines these, and the paper's rows beside them."""
+
+    policies: Sequence[NamedPolicy]
+    trials: dict[str, Any]
+    paper: Sequence[PaperRow]
+
+
+def _plans(settings: EvaluationSettings) -> list[_Plan]:
+    """One for the policies asked for, or those of the suite."""
+    if settings.suite is None:
+        policies = find_policies(settings.policy, device=settings.device, seed=settings.seed)
+        trials = _trial_settings(settings, policies, settings.task, settings.randomization)
+        return [_Plan(policies, trials, paper_rows(settings, trials["task"]))]
+    plans = []
+    for group in SUITES[settings.suite].groups:
+        policies = find_policies(group.policies, device=settings.device, seed=settings.seed)
+        trials = _trial_settings(settings, policies, group.task, group.randomization)
+        plans.append(_Plan(policies, trials, group.paper if _is_the_papers(settings) else ()))
+    return plans
+
+
+def _trial_settings(
+    settings: EvaluationSettings, policies: Sequence[NamedPolicy], task: str | None, randomization: Any
+) -> dict[str, Any]:
     """What defines the trials, the same for every policy; kept with the results."""
     trained = policies[0].environment
     return {
-        "task": settings.task or trained.get("task", "block"),
-        "randomization": settings.randomization,
+        "task": task or trained.get("task", "block"),
+        "randomization": randomization,
         "goals": dict(settings.goals),
         "initial_states": dict(settings.initial_states),
         "hand": settings.hand or trained.get("hand", "gymnasium_robotics"),
@@ -134,21 +170,19 @@ def _build_world(settings: EvaluationSettings, trials: dict[str, Any], policy: N
 
 
 def _open_pictures(
-    settings: EvaluationSettings,
-    trials: dict[str, Any],
-    policies: Sequence[NamedPolicy],
-    stack: ExitStack,
-    console: Console,
+    settings: EvaluationSettings, plan: _Plan, stack: ExitStack, console: Console
 ) -> tuple[list[VideoRecorder | None], list[Watcher]]:
     """The video of each policy (None without videos), and who else looks on."""
-    videos: list[VideoRecorder | None] = [None] * len(policies)
+    trials = plan.trials
+    videos: list[VideoRecorder | None] = [None] * len(plan.policies)
     if settings.video:
         width, height = VIDEO_SIZE
         renderer = stack.enter_context(
             HandRenderer(trials["task"], width=width, height=height, view=settings.view, hand=trials["hand"])
         )
-        for number, policy in enumerate(policies):
-            path = settings.output_directory / f"{policy.name.replace('/', '_')}.mp4"
+        for number, policy in enumerate(plan.policies):
+            conditions = f"_{trials['randomization']}" if settings.suite else ""
+            path = settings.output_directory / f"{policy.name.replace('/', '_')}{conditions}.mp4"
             video = VideoRecorder(
                 path, renderer, trials=settings.video_trials, seconds=settings.video_seconds
             )
@@ -163,25 +197,40 @@ def _open_pictures(
 
 def paper_rows(settings: EvaluationSettings, task: str) -> list[PaperRow]:
     """The paper's rows for the task, if the trials are the paper's: near goals or short ones are not."""
-    if settings.limits != Limits() or settings.goals:
+    if not _is_the_papers(settings):
         return []
     rows = (table_3_row(task, "simulation"), table_3_row(task, "hand"))
     return [row for row in rows if row is not None]
 
 
-def _print(
-    console: Console,
-    policies: Sequence[NamedPolicy],
-    results: Sequence[TrialResults],
-    comparisons: Sequence[Comparison],
-    paper: Sequence[PaperRow],
-    files: Sequence[Path],
-) -> None:
-    console.print(results_table(results, paper))
-    if comparisons:
-        console.print(comparison_table(comparisons))
-    for policy in policies:
-        console.print(f"{policy.name}: {policy.source}", style="dim", soft_wrap=True, highlight=False)
+def _is_the_papers(settings: EvaluationSettings) -> bool:
+    return settings.limits == Limits() and not settings.goals
+
+
+def _write(settings: EvaluationSettings, groups: Sequence[ResultGroup]) -> list[Path]:
+    output = settings.output_directory
+    files = [output / JSON, output / CSV, output / PLOT]
+    write_json(files[0], groups)
+    write_csv(files[1], chain.from_iterable(group.results for group in groups))
+    if settings.suite is None:
+        plot_results(files[2], groups[0].results, groups[0].paper)
+        return files
+    title = SUITES[settings.suite].title
+    plot_groups(files[2], title, groups)
+    write_markdown(output / MARKDOWN, title, groups)
+    return [*files, output / MARKDOWN]
+
+
+def _print_group(console: Console, group: ResultGroup) -> None:
+    console.print(results_table(group.results, group.paper))
+    if group.comparisons:
+        console.print(comparison_table(group.comparisons))
+
+
+def _print_sources(console: Console, plans: Sequence[_Plan], files: Sequence[Path]) -> None:
+    sources = {policy.name: policy.source for plan in plans for policy in plan.policies}
+    for name, source in sources.items():
+        console.print(f"{name}: {source}", style="dim", soft_wrap=True, highlight=False)
     for path in files:
         console.print(f"wrote {path}", style="dim", soft_wrap=True, highlight=False)
 

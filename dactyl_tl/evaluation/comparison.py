@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dactyl_tl.evaluation.paper import PaperRow
 from dactyl_tl.evaluation.statistics import Interval, bootstrap_difference
 from dactyl_tl.evaluation.trials import TrialResults
 
@@ -31,6 +32,24 @@ class Comparison:
     ties: int
     losses: int
     apart: bool
+
+
+@dataclass(frozen=True)
+class ResultGroup:
+    """Policies that ran the same trials, and the paper's rows to set beside them.
+
+    Attributes:
+        results: One for each policy; not empty.
+        paper: Rows of the paper.
+    """
+
+    results: tuple[TrialResults, ...]
+    paper: tuple[PaperRow, ...] = ()
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """The first policy against each other one."""
+        return tuple(compare(self.results[0], other) for other in self.results[1:])
 
 
 def compare(first: TrialResults, second: TrialResults) -> Comparison:

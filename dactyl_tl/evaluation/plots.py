@@ -48,9 +48,9 @@ def plot_results(path: Path, results: Sequence[TrialResults], paper: Sequence[Pa
     reach = _reach(results)
     _draw_survival(left, results, paper, reach)
     _draw_means(means, results, paper, reach)
-    _draw_endings(endings, results)
+    draw_endings(endings, results)
     for axes in (left, means, endings):
-        _tidy(axes)
+        tidy(axes)
     figure.savefig(path, dpi=160, facecolor="white")
 
 
@@ -113,7 +113,8 @@ def _draw_means(axes: Axes, results: Sequence[TrialResults], paper: Sequence[Pap
         axes.set_xlabel(TRAINED_WITH, loc="right", fontsize=8, color=PAPER_COLOUR)
 
 
-def _draw_endings(axes: Axes, results: Sequence[TrialResults]) -> None:
+def draw_endings(axes: Axes, results: Sequence[TrialResults], *, legend: bool = True) -> None:
+    """Why trials ended, a bar a policy from the top."""
     for number, result in enumerate(results):
         start = 0.0
         for ending, colour in ENDING_COLOURS.items():
@@ -128,15 +129,17 @@ def _draw_endings(axes: Axes, results: Sequence[TrialResults]) -> None:
     axes.set_yticks(range(len(results)), [result.policy for result in results])
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
     axes.set_title("why trials ended", loc="left", fontsize=10, color=INK)
-    axes.legend(frameon=False, ncols=4, loc="upper left", bbox_to_anchor=(-0.02, -0.18), fontsize=8.5,
-                handlelength=1.0, columnspacing=1.2, borderpad=0)  # fmt: skip
+    if legend:
+        axes.legend(frameon=False, ncols=4, loc="upper left", bbox_to_anchor=(-0.02, -0.18), fontsize=8.5,
+                    handlelength=1.0, columnspacing=1.2, borderpad=0)  # fmt: skip
 
 
 def _title(result: TrialResults) -> str:
     return ", ".join([*describe_settings(result), f"{len(result.trials)} trials"])
 
 
-def _tidy(axes: Axes) -> None:
+def tidy(axes: Axes) -> None:
+    """Without frame and ticks."""
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color("#9aa1ab")

@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from dactyl_tl.contract import CONTRACT_VERSION
-from dactyl_tl.evaluation.comparison import Comparison
-from dactyl_tl.evaluation.paper import TRAINED_WITH, PaperRow
+from dactyl_tl.evaluation.comparison import Comparison, ResultGroup
+from dactyl_tl.evaluation.paper import TABLE_3, TRAINED_WITH, PaperRow
 from dactyl_tl.evaluation.protocol import Ending
 from dactyl_tl.evaluation.statistics import CONFIDENCE
 from dactyl_tl.evaluation.trials import TrialResults
@@ -58,10 +58,12 @@ def _rotations(results: Sequence[TrialResults], paper: Sequence[PaperRow]) -> Ta
         )
     if paper:
         table.add_section()
+    if any(row in TABLE_3.values() for row in paper):
         table.caption = TRAINED_WITH
     for row in paper:
-        name = f"paper, {row.world}, {row.count} trials"
-        table.add_row(name, f"{row.mean:.1f} ± {row.std:.1f}", "", f"{row.median:g}", "", style="dim")
+        table.add_row(
+            paper_name(row, paper), f"{row.mean:.1f} ± {row.std:.1f}", "", f"{row.median:g}", "", style="dim"
+        )
     return table
 
 
@@ -93,20 +95,62 @@ def comparison_table(comparisons: Sequence[Comparison]) -> RenderableType:
     return table
 
 
-def write_json(
-    path: Path,
-    results: Sequence[TrialResults],
-    comparisons: Sequence[Comparison] = (),
-    paper: Sequence[PaperRow] = (),
-) -> None:
+def write_json(path: Path, groups: Sequence[ResultGroup]) -> None:
     """Write everything: each trial, the summaries, the comparisons, the paper's rows."""
+    results = [result for group in groups for result in group.results]
+    paper = dict.fromkeys(row for group in groups for row in group.paper)
     document = {
         "contract_version": CONTRACT_VERSION,
         "policies": [result.to_dict() | {"summary": _summary(result)} for result in results],
-        "comparisons": [asdict(comparison) for comparison in comparisons],
+        "comparisons": [asdict(each) for group in groups for each in group.comparisons],
         "paper": [asdict(row) for row in paper],
     }
     path.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def write_markdown(path: Path, title: str, groups: Sequence[ResultGroup]) -> None:
+    """Write the tables of all groups for a document: ours with intervals, the paper's rows, differences."""
+    first = groups[0].results[0]
+    lines = [
+        f"**{title}.** {len(first.trials)} trials, {first.limits.rotations} rotations at most, "
+        f"{first.limits.timeout:g} s a goal, seed {first.seed}; ± standard deviation over trials, "
+        f"[{CONFIDENCE:.0%} bootstrap interval of the mean].",
+    ]
+    for group in groups:
+        lines += ["", ", ".join(describe_settings(group.results[0])) + ":", ""]
+        lines += _markdown_rows(group)
+        for each in group.comparisons:
+            difference = each.difference
+            lines.append(
+                f"\n{each.first} less {each.second}, the same trials: {difference.estimate:+.2f} "
+                f"[{difference.low:+.2f}, {difference.high:+.2f}]"
+            )
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _markdown_rows(group: ResultGroup) -> list[str]:
+    rotations = group.results[0].limits.rotations
+    columns = ("", "rotations in a row", "interval", "median", "a minute", f"{rotations} reached",
+               "dropped", "timed out")  # fmt: skip
+    rows = [columns, ("---",) * len(columns)]
+    for result in group.results:
+        summary = result.summary()
+        endings = [str(result.endings[why]) for why in _ENDING_COLUMNS[:-1]]
+        rows.append(
+            (result.policy, f"{summary.mean.estimate:.2f} ± {summary.std:.2f}",
+             f"[{summary.mean.low:.2f}, {summary.mean.high:.2f}]", f"{summary.median:g}",
+             f"{result.rotations_per_minute:.1f}", *endings)
+        )  # fmt: skip
+    for row in group.paper:
+        cells = (paper_name(row, group.paper), f"{row.mean:g} ± {row.std:g}", "", f"{row.median:g}")
+        rows.append((*cells, "", "", "", ""))
+    return [f"| {' | '.join(row)} |" for row in rows]
+
+
+def paper_name(row: PaperRow, rows: Sequence[PaperRow]) -> str:
+    """What to call a row of the paper among ``rows``: by its world where that tells it from the others."""
+    alone = sum(row.world == other.world for other in rows) == 1
+    return f"paper, {row.world}, {row.count} trials" if alone else f"paper: {row.label}, {row.world}"
 
 
 def read_json(path: Path) -> list[TrialResults]:

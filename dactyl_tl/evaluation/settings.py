@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from dactyl_tl.envs import ActionConfig, GoalConfig, InitialStateConfig
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.evaluation.protocol import Limits
+from dactyl_tl.evaluation.suites import SUITES
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class EvaluationSettings:
     Attributes:
         policy: Policies to evaluate, on the same trials: what
             :func:`dactyl_tl.evaluation.policies.find_policies` takes.
+        suite: A key of :data:`dactyl_tl.evaluation.suites.SUITES`, which sets policies, task and
+            randomizations; or null.
         trials: Trials of each policy (100 in simulation in Table 3).
         parallel: Most trials that run side by side.
         seed: Of initial states, randomizations, goals and sampled actions.
@@ -47,6 +50,7 @@ class EvaluationSettings:
     """
 
     policy: tuple[str, ...] = ()
+    suite: str | None = None
     trials: int = 100
     parallel: int = 100
     seed: int = 0
@@ -72,10 +76,12 @@ class EvaluationSettings:
     output: str = "outputs/evaluation"
 
     def __post_init__(self) -> None:
-        if not self.policy:
+        if self.suite is None and not self.policy:
             raise ConfigurationError(
-                "policy is not set; for example policy=random, or policy=[RUN,untrained]"
+                "policy is not set; for example policy=block, policy=[RUN,untrained], or suite=table3"
             )
+        if self.suite is not None:
+            self._check_suite()
         for name, low in (("trials", 1), ("parallel", 1), ("seed", 0), ("threads", 0), ("video_trials", 1)):
             if getattr(self, name) < low:
                 raise ConfigurationError(f"{name} is {getattr(self, name)}; it must be at least {low}")
@@ -83,6 +89,15 @@ class EvaluationSettings:
             raise ConfigurationError(f"video_seconds is {self.video_seconds:g}; it must be positive")
         if not 0 <= self.viewer_port < 65536:
             raise ConfigurationError(f"viewer_port is {self.viewer_port}; it must be 0 to 65535")
+
+    def _check_suite(self) -> None:
+        if self.suite not in SUITES:
+            raise ConfigurationError(f"suite is {self.suite!r}; choose from {', '.join(SUITES)}")
+        for name, free in (("policy", ()), ("task", None), ("randomization", "all")):
+            if getattr(self, name) != free:
+                raise ConfigurationError(f"suite={self.suite} chooses its own {name}; leave out {name}=")
+        if self.viewer:
+            raise ConfigurationError(f"suite={self.suite} has no live view; leave out viewer=")
 
     @property
     def output_directory(self) -> Path:

@@ -172,7 +172,7 @@ def _run_batch(
     with torch.random.fork_rng(), torch.no_grad(), set_exploration_type(exploration):
         world.begin(seed)
         torch.manual_seed(seed)
-        memory = _empty_memory(policy, world.num_trials)
+        memory = empty_memory(policy, world.num_trials)
         for watch in watchers:
             watch(world, referee)
         while not referee.finished:
@@ -184,7 +184,7 @@ def _run_batch(
     return referee
 
 
-def _empty_memory(policy: nn.Module, num_trials: int) -> TensorDict:
+def empty_memory(policy: nn.Module, num_trials: int) -> TensorDict:
     """The recurrent state before the first observation: zeros, as in training."""
     memory = TensorDict({}, batch_size=[num_trials])
     for module in policy.modules():

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from dactyl_tl.evaluation.comparison import compare
+from dactyl_tl.evaluation.comparison import ResultGroup, compare
 from dactyl_tl.evaluation.paper import TABLE_3
 from dactyl_tl.evaluation.plots import plot_results
 from dactyl_tl.evaluation.protocol import Ending, Limits
@@ -70,7 +70,7 @@ def test_other_trials_are_not_compared() -> None:
 
 def test_files_hold_every_trial(tmp_path: Path) -> None:
     both = [results("a", [3, 50, 0]), results("b", [1, 1, 0])]
-    write_json(tmp_path / "r.json", both, [compare(*both)], PAPER)
+    write_json(tmp_path / "r.json", [ResultGroup(tuple(both), tuple(PAPER))])
     assert read_json(tmp_path / "r.json") == both
     document = json.loads((tmp_path / "r.json").read_text())
     assert document["policies"][0]["summary"]["sorted"] == [50, 3, 0]
