@@ -13,6 +13,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from datetime import date
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from dactyl_tl.checkpoint import actor_from_checkpoint, critic_from_checkpoint, 
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.machine import installed_version, memory_gib, processor
 from dactyl_tl.metrics import FRAMES, read_metrics
+from dactyl_tl.policies import shipped_policies
 from dactyl_tl.restoring import frames_of, resolve_checkpoint
 
 CURVE = "curve.csv"
@@ -35,6 +37,7 @@ CURVE_COLUMNS = (
     "curriculum/randomization_scale",
     "policy/entropy",
 )
+MINUTES = "minutes"
 SPEED = "throughput/frames_per_second"
 
 
@@ -53,13 +56,15 @@ def export(run: Path, directory: Path, *, checkpoint: Path | None = None, comman
     path = resolve_checkpoint(checkpoint or run, "run")
     rows = [row for row in read_metrics(run / "metrics.csv") if row[FRAMES] <= frames_of(path)]
     config: Any = OmegaConf.to_container(OmegaConf.load(run / "config.yaml"), resolve=True)
-    # Where the first weights came from is in the command; the path means nothing elsewhere.
-    config["policy"] = None
+    first = config["policy"]
+    # A path means nothing elsewhere.
+    config["policy"] = first if first in shipped_policies() else None
     training = {
+        "from": config["policy"],
         "command": command or _command(run),
         "seed": config["seed"],
         "frames": frames_of(path),
-        "minutes": round(_seconds(rows) / 60, 1),
+        "minutes": round(sum(_seconds(rows)) / 60, 1),
         "machine": f"{os.cpu_count()} cores of {processor()}, {memory_gib():.0f} GiB, {_accelerator()}",
         "date": date.today().isoformat(),
         "versions": {name: installed_version(name) for name in ("torch", "torchrl", "mujoco")},
@@ -76,14 +81,13 @@ def _command(run: Path) -> str:
     return " ".join(["python train.py", *map(str, words)])
 
 
-def _seconds(rows: Sequence[Mapping[str, float]]) -> float:
-    """Wall-clock time of the rollouts, all sessions of a resumed run together."""
+def _seconds(rows: Sequence[Mapping[str, float]]) -> list[float]:
+    """Wall-clock time of each rollout and its update, sessions of a resumed run alike."""
     frames = [0.0, *(row[FRAMES] for row in rows)]
-    return sum(
-        (after - before) / row[SPEED]
+    return [
+        (after - before) / row[SPEED] if row.get(SPEED, 0) > 0 else 0.0
         for before, after, row in zip(frames, frames[1:], rows, strict=False)
-        if row.get(SPEED, 0) > 0
-    )
+    ]
 
 
 def _accelerator() -> str:
@@ -91,15 +95,18 @@ def _accelerator() -> str:
 
 
 def _write_curve(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
-    """Means over at most :data:`CURVE_ROWS` stretches of the run."""
+    """Means over at most :data:`CURVE_ROWS` stretches of the run, with frames and minutes at their ends."""
     columns = [name for name in CURVE_COLUMNS if any(name in row for row in rows)]
+    minutes = [seconds / 60 for seconds in accumulate(_seconds(rows))]
     width = max(1, math.ceil(len(rows) / CURVE_ROWS))
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([FRAMES, *columns])
+        writer.writerow([FRAMES, MINUTES, *columns])
         for start in range(0, len(rows), width):
             part = rows[start : start + width]
-            writer.writerow([int(part[-1][FRAMES]), *(_mean(part, name) for name in columns)])
+            end = start + len(part) - 1
+            means = [_mean(part, name) for name in columns]
+            writer.writerow([int(rows[end][FRAMES]), f"{minutes[end]:.2f}", *means])
 
 
 def _mean(rows: Sequence[Mapping[str, float]], name: str) -> str:

@@ -110,7 +110,7 @@ def test_a_live_view_runs_along(tmp_path: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("policy=null", "policy is not set; for example policy=random"),
+        ("policy=null", "policy is not set; for example policy=block"),
         ("policy=nowhere", "policy=nowhere does not exist; choose "),
         ("trials=0", "trials is 0; it must be at least 1"),
         ("trials=few", "trials is 'few'; it must be a whole number"),
