@@ -1,0 +1,81 @@
+"""``python -m benchmarks.milestones [NAME ...]``: frames and hours to so many goals an episode.
+
+Read off the curves that come with the shipped policies; those of the policy that one started from are
+included. Training gives 8 s for a goal and ends an episode at 50; a trial of section 6.2 gives 80 s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+from dataclasses import dataclass
+
+from benchmarks.report import table
+from dactyl_tl.checkpoint import read_description
+from dactyl_tl.contract import CONTROL_PERIOD
+from dactyl_tl.export import CURVE, MINUTES
+from dactyl_tl.metrics import FRAMES
+from dactyl_tl.policies import FOLDER, shipped_policies
+
+GOALS = (1, 5, 10, 20, 40)
+SUCCESSES = "episode/successes"
+LESSONS = {"curriculum/goal_angle": math.pi, "curriculum/randomization_scale": 1.0}
+"""Where a curriculum ends; before that, its goals do not count."""
+
+YEAR = 365.25 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What training took."""
+
+    frames: int
+    hours: float
+
+    def __add__(self, other: Effort) -> Effort:
+        return Effort(self.frames + other.frames, self.hours + other.hours)
+
+    def __str__(self) -> str:
+        return f"{self.frames / 1e6:.1f} M, {self.hours:.1f} h"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.milestones", description=__doc__)
+    parser.add_argument("policies", nargs="*", metavar="NAME", help="default: all")
+    names = parser.parse_args().policies or shipped_policies()
+    rows = []
+    for name in names:
+        training = read_description(name)["training"]
+        base, total = _base(name), _base(name) + _own(name)
+        reached = [each and str(base + each) for each in (_reached(name, goals) for goals in GOALS)]
+        days = total.frames * CONTROL_PERIOD / 86400
+        rows.append(
+            [name, *(each or "-" for each in reached), f"{total}, {days:.0f} days", training["machine"]]
+        )
+    print(table(("policy", *(f"{goals} goals" for goals in GOALS), "in all", "machine"), rows))
+
+
+def _own(name: str) -> Effort:
+    training = read_description(name)["training"]
+    return Effort(training["frames"], training["minutes"] / 60)
+
+
+def _base(name: str) -> Effort:
+    first = read_description(name)["training"]["from"]
+    return _base(first) + _own(first) if first else Effort(0, 0.0)
+
+
+def _reached(name: str, goals: int) -> Effort | None:
+    """When the curve first stood at ``goals`` on the task that training ended with; None if it never did."""
+    with (FOLDER / name / CURVE).open(newline="") as file:
+        for row in csv.DictReader(file):
+            last_lesson = all(float(row.get(key) or end) > 0.999 * end for key, end in LESSONS.items())
+            if last_lesson and float(row[SUCCESSES] or 0) >= goals:
+                return Effort(int(row[FRAMES]), float(row[MINUTES]) / 60)
+    return None
+
+
+if __name__ == "__main__":
+    main()
