@@ -1,0 +1,88 @@
+"""Comparisons of recipes: what is asked for can be trained, and the whole runs, stops and goes on."""
+
+import json
+import subprocess
+import sys
+import tomllib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks import recipes
+from benchmarks.recipes import ARMS, BASELINE, ONE_CORE, Comparison, draw, summary
+from dactyl_tl.configuration import check
+from dactyl_tl.launch import adapted_config
+from tests.compose import compose
+
+TINY = """
+[tiny]
+about = "nothing much"
+base = ["experiment=smoke"]
+frames = 4096
+trials = ["trials=2", "limits.timeout=0.8", "initial_states.steps=3"]
+
+[tiny.arms]
+"without smoothing" = ["environment.actions.smoothing=0"]
+"""
+
+
+@pytest.mark.parametrize("name", tomllib.loads(ARMS.read_text()))
+def test_every_arm_is_a_configuration_that_differs_from_the_baseline(name, tmp_path):
+    comparison = Comparison.read(name)
+    seen = []
+    for arm in comparison.arms.values():
+        words = [*comparison.base, *ONE_CORE, *arm]
+        cfg = compose(tmp_path, words)
+        if cfg.policy:
+            cfg = adapted_config(cfg, words)
+        check(cfg)
+        assert cfg not in seen, arm
+        seen.append(cfg)
+    assert not [words for words in comparison.trials if words.startswith("policy=")]
+
+
+def test_an_unknown_comparison_is_answered_with_the_choices():
+    with pytest.raises(SystemExit, match="there is no comparison nothing; choose from start, adapt"):
+        Comparison.read("nothing")
+
+
+def test_a_row_says_how_much_an_arm_gained_and_whether_the_seeds_agree():
+    text = summary(
+        {
+            BASELINE: [np.array([1, 1, 2]), np.array([1, 2, 2])],
+            "better": [np.array([2, 2, 3]), np.array([2, 3, 3])],
+            "unclear": [np.array([2, 2, 3]), np.array([0, 0, 0])],
+        }
+    )
+    better, unclear = text.splitlines()[-2:]
+    assert "2.33 ± 0.58" in better
+    assert "+1.00 [+1.00, +1.00]" in better
+    assert better.rstrip(" |").endswith("yes")
+    assert unclear.rstrip(" |").endswith("no")
+
+
+def test_the_curves_are_drawn(tmp_path):
+    path = tmp_path / "metrics.csv"
+    rows = "\n".join(f"{100 * i},{0.01 * i}" for i in range(1, 60))
+    path.write_text(f"frames,rollout/successes_per_second\n{rows}\n")
+    draw({BASELINE: [path], "one": [path], "two": [path]}, tmp_path / "curves.png")
+    assert Image.open(tmp_path / "curves.png").width > 1000
+
+
+def test_a_comparison_runs_from_end_to_end_and_only_once(tmp_path, monkeypatch, capsys):
+    arms = tmp_path / "recipes.toml"
+    arms.write_text(TINY)
+    monkeypatch.setattr(Comparison.read.__func__, "__defaults__", (arms,))
+    words = ["recipes", "tiny", "--seeds", "1", "--output", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", words)
+    recipes.main()
+    found = json.loads((tmp_path / "out" / "tiny" / "comparison.json").read_text())
+    assert found["frames"] == 4096
+    assert {arm: len(seeds[0]) for arm, seeds in found["successes"].items()} == {
+        BASELINE: 2,
+        "without smoothing": 2,
+    }
+    assert "without smoothing" in capsys.readouterr().out
+    monkeypatch.setattr(subprocess, "Popen", lambda *args, **kwargs: pytest.fail("it was complete"))
+    recipes.main()
