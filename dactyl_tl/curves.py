@@ -1,4 +1,4 @@
-"""Learning curves of one run or several: ``python -m dactyl_tl.curves RUN [RUN ...] --output curves.png``."""
+"""Learning curves of runs and shipped policies: ``python -m dactyl_tl.curves NAME [...] --output PICTURE``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from dactyl_tl.metrics import FRAMES, read_metrics
+from dactyl_tl.policies import CURVE, choices, locate, shipped_policies
 
 METRICS = "metrics.csv"
 """The metrics file of a run directory."""
@@ -69,14 +70,19 @@ def plot_curves(runs: Mapping[str, Path], picture: Path, curves: Mapping[str, st
 def main(arguments: Sequence[str] | None = None) -> None:
     """Draw the curves of run directories into one picture."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="directory of a training run")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="a training run, or a shipped policy's name")
     parser.add_argument("--output", type=Path, default=Path("curves.png"), help="picture to write")
     options = parser.parse_args(arguments)
-    for run in options.runs:
-        if not (run / METRICS).exists():
-            parser.error(f"{run} has no {METRICS}; name the directory of a training run")
-    plot_curves({run.name: run / METRICS for run in options.runs}, options.output)
+    files = {Path(run).name: _metrics(run) for run in options.runs}
+    for run, path in zip(options.runs, files.values(), strict=True):
+        if not path.exists():
+            parser.error(f"{run} has no {path.name}; name a training run or one of {choices()}")
+    plot_curves(files, options.output)
     print(f"wrote {options.output}")
+
+
+def _metrics(run: str) -> Path:
+    return locate(run) / CURVE if run in shipped_policies() else Path(run) / METRICS
 
 
 if __name__ == "__main__":

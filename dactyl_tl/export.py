@@ -24,10 +24,9 @@ from dactyl_tl.checkpoint import actor_from_checkpoint, critic_from_checkpoint, 
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.machine import installed_version, memory_gib, processor
 from dactyl_tl.metrics import FRAMES, read_metrics
-from dactyl_tl.policies import shipped_policies
+from dactyl_tl.policies import CURVE, shipped_policies
 from dactyl_tl.restoring import frames_of, resolve_checkpoint
 
-CURVE = "curve.csv"
 CURVE_ROWS = 200
 CURVE_COLUMNS = (
     "episode/successes",

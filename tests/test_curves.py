@@ -29,6 +29,11 @@ def test_runs_share_one_picture(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert len(set(together.getdata())) > len(set(alone.getdata()))  # a second colour, and a legend
 
 
+def test_a_shipped_policy_brings_its_curve(tmp_path: Path) -> None:
+    main(["block_none", str(run(tmp_path / "one", 1.0)), "--output", str(tmp_path / "curves.png")])
+    assert Image.open(tmp_path / "curves.png").width > 800
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([str(tmp_path)])

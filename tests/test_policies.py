@@ -8,10 +8,10 @@ import torch
 
 from dactyl_tl import contract, load_policy, make_env
 from dactyl_tl.checkpoint import load_actor, load_critic, read_description, save_bundle
-from dactyl_tl.export import CURVE, export
+from dactyl_tl.export import export
 from dactyl_tl.launch import adapted_config
 from dactyl_tl.models import NetworkConfig, build_actor
-from dactyl_tl.policies import FOLDER, choices, locate, shipped_policies
+from dactyl_tl.policies import CURVE, FOLDER, choices, locate, shipped_policies
 from dactyl_tl.training import train
 from tests.compose import TOY, compose
 

@@ -14,6 +14,9 @@ FOLDER = Path(__file__).parent
 DESCRIPTION = "bundle.json"
 """Of every bundle."""
 
+CURVE = "curve.csv"
+"""Beside an exported bundle: how it was trained, over frames and minutes."""
+
 CHECKPOINTS, LAST, BEST, BUNDLES = "checkpoints", "last.ckpt", "best.ckpt", "bundles"
 """Names in a run's directory."""
 
