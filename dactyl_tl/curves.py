@@ -1,4 +1,4 @@
-"""Learning curves of runs and shipped policies: ``python -m dactyl_tl.curves NAME [...] --output PICTURE``."""
+"""Learning curves of runs and shipped policies: ``python -m dactyl_tl.curves NAME [...] --output FILE``."""
 
 from __future__ import annotations
 
