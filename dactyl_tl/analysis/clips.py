@@ -44,6 +44,6 @@ def film(
             picture = renderer.render(record.qpos[step, event.trial], record.goal[step, event.trial])
             now = [part for part, on in zip(PARTS, record.touching[step, event.trial], strict=True) if on]
             title = f"{event.kind}: {', '.join(event.parts)}" if event.start <= step < event.stop else ""
-            picture = caption(picture, title or "touching: " + ", ".join(now))
+            picture = caption(picture, title or f"touching: {', '.join(now) or 'nothing'}")
             for _ in range(2):  # players dislike few frames a second
                 video.write(picture)

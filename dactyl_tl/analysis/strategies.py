@@ -328,12 +328,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def clearest(events: Sequence[Event], number: int) -> list[Event]:
-    """The ``number`` largest of each kind, of different trials where there are enough."""
+    """The ``number`` largest of each kind, of equal ones the shortest; of different trials if possible."""
+
+    def rank(event: Event) -> tuple[float, int]:
+        return -event.size, event.stop - event.start
+
     chosen = []
     for kind in ("pivot", "slide", "gait"):
-        ranked = sorted((e for e in events if e.kind == kind), key=lambda event: -event.size)
+        ranked = sorted((event for event in events if event.kind == kind), key=rank)
         first_of_trial = {event.trial: event for event in reversed(ranked)}
-        best = sorted(first_of_trial.values(), key=lambda event: -event.size)
+        best = sorted(first_of_trial.values(), key=rank)
         chosen += (best + [event for event in ranked if event not in best])[:number]
     return chosen
 
