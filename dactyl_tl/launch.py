@@ -72,7 +72,7 @@ def _run(cfg: DictConfig) -> None:
             cfg.resume = str(run) if (run / CHECKPOINTS / LAST).exists() else None
         elif cfg.resume:
             cfg = resumed_config(cfg, list(HydraConfig.get().overrides.task))
-        elif cfg.policy:
+        if cfg.policy:
             cfg = adapted_config(cfg, list(HydraConfig.get().overrides.task))
         check(cfg)
         _announce(cfg)
