@@ -2,6 +2,9 @@
 
 import csv
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +18,7 @@ from dactyl_tl.policies import CURVE, FOLDER, choices, locate, shipped_policies
 from dactyl_tl.training import train
 from tests.compose import TOY, compose
 
+ROOT = Path(__file__).resolve().parents[1]
 SMALL = NetworkConfig(dense=16, lstm=8)
 
 
@@ -96,3 +100,22 @@ def test_the_network_follows_the_policy_unless_it_is_asked_for(tmp_path):
     for asked in ("network=paper", "network.dense=1024", "experiment=paper"):
         words = ["policy=block_none", asked]
         assert adapted_config(compose(tmp_path, words), words).network.dense == 1024
+
+
+def test_the_command_goes_on_from_a_shipped_policy_and_then_from_its_own_run(tmp_path):
+    """No word of the network: it is the policy's, at first and when the same line goes on."""
+    words = [
+        "policy=block_none",
+        "resume=auto",
+        "logger=csv",
+        f"hydra.run.dir={tmp_path}",
+        "ppo.minibatches=2",
+    ]
+    words += ["collection=inprocess", "collection.workers=1", "collection.num_envs=4"]
+    words += ["environment.initial_states.steps=2"]
+    for frames in (80, 160):
+        command = [sys.executable, str(ROOT / "train.py"), *words, f"frames={frames}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        assert f"{frames} frames" in done.stdout
+    assert load_actor(tmp_path / "bundles" / "last").config.dense == 256
