@@ -7,7 +7,6 @@ included. Training gives 8 s for a goal and ends an episode at 50; a trial of se
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 from dataclasses import dataclass
 
@@ -15,15 +14,13 @@ from benchmarks.report import table
 from dactyl_tl.checkpoint import read_description
 from dactyl_tl.contract import CONTROL_PERIOD
 from dactyl_tl.export import MINUTES
-from dactyl_tl.metrics import FRAMES
+from dactyl_tl.metrics import FRAMES, read_metrics
 from dactyl_tl.policies import CURVE, FOLDER, shipped_policies
 
 GOALS = (1, 5, 10, 20, 40)
 SUCCESSES = "episode/successes"
 LESSONS = {"curriculum/goal_angle": math.pi, "curriculum/randomization_scale": 1.0}
 """Where a curriculum ends; before that, its goals do not count."""
-
-YEAR = 365.25 * 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -47,13 +44,12 @@ def main() -> None:
     names = parser.parse_args().policies or shipped_policies()
     rows = []
     for name in names:
-        training = read_description(name)["training"]
-        base, total = _base(name), _base(name) + _own(name)
+        base = _base(name)
+        total = base + _own(name)
         reached = [each and str(base + each) for each in (_reached(name, goals) for goals in GOALS)]
         days = total.frames * CONTROL_PERIOD / 86400
-        rows.append(
-            [name, *(each or "-" for each in reached), f"{total}, {days:.0f} days", training["machine"]]
-        )
+        machine = read_description(name)["training"]["machine"]
+        rows.append([name, *(each or "-" for each in reached), f"{total}, {days:.0f} days", machine])
     print(table(("policy", *(f"{goals} goals" for goals in GOALS), "in all", "machine"), rows))
 
 
@@ -69,11 +65,10 @@ def _base(name: str) -> Effort:
 
 def _reached(name: str, goals: int) -> Effort | None:
     """When the curve first stood at ``goals`` on the task that training ended with; None if it never did."""
-    with (FOLDER / name / CURVE).open(newline="") as file:
-        for row in csv.DictReader(file):
-            last_lesson = all(float(row.get(key) or end) > 0.999 * end for key, end in LESSONS.items())
-            if last_lesson and float(row[SUCCESSES] or 0) >= goals:
-                return Effort(int(row[FRAMES]), float(row[MINUTES]) / 60)
+    for row in read_metrics(FOLDER / name / CURVE):
+        last_lesson = all(row.get(key, end) > 0.999 * end for key, end in LESSONS.items())
+        if last_lesson and row[SUCCESSES] >= goals:
+            return Effort(int(row[FRAMES]), row[MINUTES] / 60)
     return None
 
 

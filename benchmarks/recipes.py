@@ -170,6 +170,8 @@ def train_all(runs: Sequence[Run], jobs: int) -> None:
                 if stop.is_set():
                     return
                 _execute(command, core, processes, stop)
+            if stop.is_set():
+                return
             print(f"  {run.arm}, seed {run.seed}: {_successes(run).mean():.2f}", file=sys.stderr, flush=True)
         finally:
             cores.put(core)
@@ -215,6 +217,8 @@ def _successes(run: Run) -> np.ndarray:
 def summary(successes: Mapping[str, Sequence[np.ndarray]]) -> str:
     """A row an arm: goals of each seed, and the difference from the baseline on the same trials.
 
+    Its interval is over trials; how much seeds differ is to be seen from the seeds.
+
     Args:
         successes: by arm, of each seed, goals of each trial (trials,); the baseline first.
     """
@@ -225,7 +229,8 @@ def summary(successes: Mapping[str, Sequence[np.ndarray]]) -> str:
         if arm == BASELINE:
             rows.append([arm, *goals, "", ""])
             continue
-        gain = bootstrap_difference(np.concatenate(seeds), np.concatenate(base))
+        # A resampled trial brings its result of every seed along.
+        gain = bootstrap_difference(np.mean(seeds, axis=0), np.mean(base, axis=0))
         signs = {bool(ours.mean() > theirs.mean()) for ours, theirs in zip(seeds, base, strict=True)}
         rows.append(
             [

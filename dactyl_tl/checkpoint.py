@@ -96,7 +96,7 @@ def save_bundle(
 
 
 def load_policy(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> DeployedPolicy:
-    """The policy of a bundle, ready to act: ``env.rollout(100, load_policy("block"))``.
+    """The policy of a bundle, ready to act: ``env.rollout(100, load_policy("block_none"))``.
 
     Normalisation and recurrent state are inside. See :class:`DeployedPolicy`.
 
@@ -135,7 +135,7 @@ def load_critic(path: str | os.PathLike[str], device: str | torch.device = "cpu"
 
 def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What ``bundle.json`` of the bundle at ``path`` says, for example its ``"config"``."""
-    return _read_description(locate(path) / DESCRIPTION)
+    return _read_description(_bundle_directory(path) / DESCRIPTION)
 
 
 def policy_from_checkpoint(

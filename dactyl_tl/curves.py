@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from dactyl_tl.metrics import FRAMES, read_metrics
-from dactyl_tl.policies import CURVE, choices, locate, shipped_policies
+from dactyl_tl.policies import CURVE, locate, shipped_policies
 
 METRICS = "metrics.csv"
 """The metrics file of a run directory."""
@@ -76,7 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     files = {Path(run).name: _metrics(run) for run in options.runs}
     for run, path in zip(options.runs, files.values(), strict=True):
         if not path.exists():
-            parser.error(f"{run} has no {path.name}; name a training run or one of {choices()}")
+            parser.error(
+                f"{run} has no {path.name}; name a training run or one of {', '.join(shipped_policies())}"
+            )
     plot_curves(files, options.output)
     print(f"wrote {options.output}")
 

@@ -53,7 +53,8 @@ def export(run: Path, directory: Path, *, checkpoint: Path | None = None, comman
         ConfigurationError: there is no such run or checkpoint.
     """
     path = resolve_checkpoint(checkpoint or run, "run")
-    rows = [row for row in read_metrics(run / "metrics.csv") if row[FRAMES] <= frames_of(path)]
+    frames = frames_of(path)
+    rows = [row for row in read_metrics(run / "metrics.csv") if row[FRAMES] <= frames]
     config: Any = OmegaConf.to_container(OmegaConf.load(run / "config.yaml"), resolve=True)
     first = config["policy"]
     # A path means nothing elsewhere.
@@ -62,7 +63,7 @@ def export(run: Path, directory: Path, *, checkpoint: Path | None = None, comman
         "from": config["policy"],
         "command": command or _command(run),
         "seed": config["seed"],
-        "frames": frames_of(path),
+        "frames": frames,
         "minutes": round(sum(_seconds(rows)) / 60, 1),
         "machine": f"{os.cpu_count()} cores of {processor()}, {memory_gib():.0f} GiB, {_accelerator()}",
         "date": date.today().isoformat(),
@@ -95,7 +96,7 @@ def _accelerator() -> str:
 
 def _write_curve(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
     """Means over at most :data:`CURVE_ROWS` stretches of the run, with frames and minutes at their ends."""
-    columns = [name for name in CURVE_COLUMNS if any(name in row for row in rows)]
+    columns = [name for name in CURVE_COLUMNS if rows and name in rows[0]]
     minutes = [seconds / 60 for seconds in accumulate(_seconds(rows))]
     width = max(1, math.ceil(len(rows) / CURVE_ROWS))
     with path.open("w", newline="") as file:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from dactyl_tl.analysis.contacts import PARTS, Recording
-from dactyl_tl.analysis.strategies import Event
 from dactyl_tl.contract import CONTROL_PERIOD
 from dactyl_tl.rendering.classic import HandRenderer
 from dactyl_tl.rendering.video import VideoWriter, caption
@@ -18,32 +17,43 @@ SLOWED = 4
 
 
 def film(
-    path: Path, record: Recording, event: Event, task: str, *, size: tuple[int, int] = (640, 480)
+    path: Path,
+    record: Recording,
+    trial: int,
+    shown: range,
+    title: str,
+    *,
+    task: str,
+    hand: str,
+    size: tuple[int, int] = (640, 480),
 ) -> None:
-    """Film one event, with some time around it, in slow motion.
+    """Film some control steps of a trial, with some time around them, in slow motion.
 
     Args:
         path: mp4 file to write.
         record: that the event is of.
-        event: to film.
+        trial: to film.
+        shown: control steps that ``title`` is about.
+        title: written on these; what touches the object is on the others.
         task: key of :data:`dactyl_tl.simulation.scene.TASKS`.
+        hand: parameters of the simulation.
         size: pixels.
 
     Raises:
         RendererError: there is no working OpenGL.
     """
     around = round(MARGIN / CONTROL_PERIOD)
-    steps = range(max(0, event.start - around), min(len(record.running), event.stop + around))
+    steps = range(max(0, shown.start - around), min(len(record.running), shown.stop + around))
     with (
-        HandRenderer(task, width=size[0], height=size[1]) as renderer,
+        HandRenderer(task, width=size[0], height=size[1], hand=hand) as renderer,
         VideoWriter(path, fps=1 / CONTROL_PERIOD / SLOWED) as video,
     ):
         for step in steps:
-            if not record.running[step, event.trial]:
+            if not record.running[step, trial]:
                 break
-            picture = renderer.render(record.qpos[step, event.trial], record.goal[step, event.trial])
-            now = [part for part, on in zip(PARTS, record.touching[step, event.trial], strict=True) if on]
-            title = f"{event.kind}: {', '.join(event.parts)}" if event.start <= step < event.stop else ""
-            picture = caption(picture, title or f"touching: {', '.join(now) or 'nothing'}")
+            picture = renderer.render(record.qpos[step, trial], record.goal[step, trial])
+            now = [part for part, on in zip(PARTS, record.touching[step, trial], strict=True) if on]
+            words = title if step in shown else f"touching: {', '.join(now) or 'nothing'}"
+            picture = caption(picture, words)
             for _ in range(2):  # players dislike few frames a second
                 video.write(picture)

@@ -65,6 +65,7 @@ class ContactRecorder:
     """Records trials while they run; see :data:`dactyl_tl.evaluation.trials.Watcher`."""
 
     _frames: list[dict[str, NDArray]] = field(default_factory=list)
+    _parts: NDArray[np.int64] | None = None
 
     def __call__(self, world: World, referee: Referee) -> None:
         """Record one control step of every trial that goes on."""
@@ -81,11 +82,12 @@ class ContactRecorder:
             "goal": np.zeros((n, 4)),
             "successes": referee.successes.numpy().copy(),
         }
-        parts = part_of_geom(world.env.scene)
+        if self._parts is None:
+            self._parts = part_of_geom(world.env.scene)
         for trial in np.flatnonzero(frame["running"]):
             model, data = world.env.physics.materialize(int(trial))
             _, frame["goal"][trial] = world.scene_state(int(trial))
-            _read(model, data, parts, {name: values[trial] for name, values in frame.items()})
+            _read(model, data, self._parts, {name: values[trial] for name, values in frame.items()})
         self._frames.append(frame)
 
     def recording(self) -> Recording:

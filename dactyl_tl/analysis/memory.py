@@ -26,12 +26,13 @@ from sklearn.linear_model import RidgeClassifierCV
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from tensordict import TensorDictBase
 
 from dactyl_tl.contract import CONTROL_PERIOD
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.evaluation.policies import NamedPolicy, find_policies
 from dactyl_tl.evaluation.statistics import CONFIDENCE, Interval, bootstrap_mean
-from dactyl_tl.evaluation.trials import empty_memory
+from dactyl_tl.evaluation.trials import act_once, batch_seed_of, empty_memory
 from dactyl_tl.evaluation.worlds import simulated_world
 
 SECONDS = 5.0
@@ -97,21 +98,26 @@ def collect(
     memory = empty_memory(policy.module, parallel)
     if not memory.keys():
         raise ConfigurationError(f"{policy.name} has no recurrent state to read")
-    task = str(policy.environment.get("task", "block"))
-    actions = dict(policy.environment.get("actions") or {})
-    world = simulated_world(task, num_trials=parallel, randomization="all", actions=actions, num_threads=0)
+    world = simulated_world(
+        policy.task,
+        num_trials=parallel,
+        randomization="all",
+        hand=policy.hand,
+        actions=policy.actions,
+        num_threads=0,
+    )
     states, parameters, begun = [], [], 0
     batches = -(-episodes // parallel)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
         for batch in track(range(batches), policy.name, transient=True):
-            world.begin(seed * batches + batch)
+            world.begin(batch_seed_of(seed, batch))
             sampled = world.env.parameters
-            carried, alive = memory, torch.ones(parallel, dtype=torch.bool)
+            carried: TensorDictBase = memory
+            alive = torch.ones(parallel, dtype=torch.bool)
             for _ in range(round(seconds / CONTROL_PERIOD)):
-                decision = policy.module(world.observe().update(carried))
-                carried = decision["next"].select(*memory.keys())
-                alive &= ~world.act(decision["action"]).stopped.cpu()
+                events, carried = act_once(world, policy.module, carried)
+                alive &= ~events.stopped.cpu()
             begun += parallel
             states.append(torch.cat([carried[key].flatten(1) for key in carried.keys()], 1)[alive])
             parameters.append(sampled[alive])

@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from dactyl_tl import rotations
+from dactyl_tl.analysis.clips import film
 from dactyl_tl.analysis.contacts import (
     PALM,
     PARTS,
@@ -115,7 +118,8 @@ def grasps(touching: Mask) -> NDArray[np.int64]:
 def pivots(record: Recording) -> list[Event]:
     """The object turns about the line through two fingers that hold on to it."""
     fingers = slice(TIPS.start, SIDES.stop)
-    world = _in_world(record.orientation, record.points[..., fingers, :])
+    turn = torch.from_numpy(record.orientation)[..., None, :].expand(-1, -1, SIDES.stop, -1)
+    world = rotations.rotate(turn, torch.from_numpy(record.points[..., fingers, :])).numpy()
     speed = np.linalg.norm(record.angular_velocity, axis=-1)
     axis = record.angular_velocity / np.maximum(speed, 1e-9)[..., None]
     holding = record.touching[..., fingers] & (record.slip[..., fingers] < SLIP)
@@ -130,9 +134,9 @@ def pivots(record: Recording) -> list[Event]:
             turning = (cosine > np.cos(PIVOT_ANGLE)) & (speed > PIVOT_SPEED) & (length > RELOCATION)
         turning &= holding[..., first] & holding[..., second] & record.running
         for trial, start, stop in _runs(turning):
-            turn = float(speed[start:stop, trial].sum() * CONTROL_PERIOD)
-            if turn >= PIVOT_TURN:
-                events.append(Event("pivot", trial, start, stop, (PARTS[first], PARTS[second]), turn))
+            size = float(speed[start:stop, trial].sum() * CONTROL_PERIOD)
+            if size >= PIVOT_TURN:
+                events.append(Event("pivot", trial, start, stop, (PARTS[first], PARTS[second]), size))
     return events
 
 
@@ -247,13 +251,6 @@ def _runs(marks: Mask) -> list[tuple[int, int, int]]:
     return found
 
 
-def _in_world(orientation: Array, points: Array) -> Array:
-    """Points (..., k, 3) of the object's frame turned by its orientation (..., 4)."""
-    w, v = orientation[..., None, :1], orientation[..., None, 1:]
-    cross = np.cross(v, points)
-    return points + 2 * (w * cross + np.cross(v, cross))
-
-
 def account_table(facts: dict[str, Any], title: str) -> list[Table]:
     """For a terminal."""
     held = Table(title=title, title_justify="left", width=80)
@@ -293,10 +290,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         (policy,) = find_policies([options.policy])
         world = simulated_world(
-            str(policy.environment.get("task", "block")),
+            policy.task,
             num_trials=options.trials,
             randomization=options.randomization,
-            actions=dict(policy.environment.get("actions") or {}),
+            hand=policy.hand,
+            actions=policy.actions,
             num_threads=0,
         )
     except (ConfigurationError, ValueError) as error:
@@ -314,17 +312,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         console.print(each)
     options.output.mkdir(parents=True, exist_ok=True)
     written = {"policy": policy.name, "randomization": options.randomization, "seed": options.seed, **facts}
-    written["longest"] = [asdict(event) for event in clearest(events, options.clips)]
+    filmed = clearest(events, options.clips)
+    written["longest"] = [asdict(event) for event in filmed]
     (options.output / "strategies.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     console.print(f"wrote {options.output / 'strategies.json'}")
-    if options.clips:
-        from dactyl_tl.analysis.clips import film
-
-        task = str(policy.environment.get("task", "block"))
-        for number, event in enumerate(clearest(events, options.clips)):
-            path = options.output / f"{event.kind}_{number % options.clips}.mp4"
-            film(path, record, event, task)
-            console.print(f"wrote {path}")
+    for number, event in enumerate(filmed):
+        path = options.output / f"{event.kind}_{number % options.clips}.mp4"
+        words = f"{event.kind}: {', '.join(event.parts)}"
+        steps = range(event.start, event.stop)
+        film(path, record, event.trial, steps, words, task=policy.task, hand=policy.hand)
+        console.print(f"wrote {path}")
 
 
 def clearest(events: Sequence[Event], number: int) -> list[Event]:

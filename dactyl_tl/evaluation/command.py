@@ -131,13 +131,13 @@ def _trial_settings(
     settings: EvaluationSettings, policies: Sequence[NamedPolicy], task: str | None, randomization: Any
 ) -> dict[str, Any]:
     """What defines the trials, the same for every policy; kept with the results."""
-    trained = policies[0].environment
+    first = policies[0]
     return {
-        "task": task or trained.get("task", "block"),
+        "task": task or first.task,
         "randomization": randomization,
         "goals": dict(settings.goals),
         "initial_states": dict(settings.initial_states),
-        "hand": settings.hand or trained.get("hand", "gymnasium_robotics"),
+        "hand": settings.hand or first.hand,
         "sample_actions": settings.sample_actions,
         "parallel": _parallel(settings),
     }
@@ -158,8 +158,7 @@ def _build_world(settings: EvaluationSettings, trials: dict[str, Any], policy: N
         randomization=trials["randomization"],
         initial_states=trials["initial_states"],
         hand=trials["hand"],
-        # A policy only means something with the actions it was trained to give.
-        actions=dict(settings.actions) or dict(policy.environment.get("actions") or {}),
+        actions=dict(settings.actions) or policy.actions,
         engine=settings.engine,
         max_contacts=settings.max_contacts,
         max_constraints=settings.max_constraints,

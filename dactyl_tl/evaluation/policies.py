@@ -37,6 +37,21 @@ class NamedPolicy:
     source: str
     environment: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def task(self) -> str:
+        """Task it was trained for."""
+        return str(self.environment.get("task", "block"))
+
+    @property
+    def hand(self) -> str:
+        """Hand parameters it was trained with."""
+        return str(self.environment.get("hand", "gymnasium_robotics"))
+
+    @property
+    def actions(self) -> dict[str, Any]:
+        """Departures from ``ActionConfig``; it only means something with the actions it was trained on."""
+        return dict(self.environment.get("actions") or {})
+
 
 class RandomPolicy(TensorDictModuleBase):
     """Uniformly random actions from torch's global generator."""

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tensordict import TensorDict
+from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch import nn
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
-from dactyl_tl.evaluation.protocol import Ending, Limits, Referee
+from dactyl_tl.evaluation.protocol import Ending, Events, Limits, Referee
 from dactyl_tl.evaluation.statistics import Summary, rotations_per_minute, summarize
 from dactyl_tl.evaluation.worlds import World
 
@@ -153,7 +153,7 @@ def run_trials(
     limits = limits or Limits()
     done: list[Trial] = []
     for batch in range(math.ceil(trials / world.num_trials)):
-        batch_seed = _batch_seed(seed, batch)
+        batch_seed = batch_seed_of(seed, batch)
         referee = _run_batch(world, policy, batch_seed, limits, sample_actions, watchers)
         done += _collect(referee, batch_seed, first=len(done))
     return TrialResults(name, seed, limits, tuple(done[:trials]), settings or {})
@@ -176,12 +176,20 @@ def _run_batch(
         for watch in watchers:
             watch(world, referee)
         while not referee.finished:
-            decision = policy(world.observe().update(memory))
-            memory = decision["next"].select(*memory.keys(True, True)) if memory.keys() else memory
-            referee.watch(world.act(decision["action"]))
+            events, memory = act_once(world, policy, memory)
+            referee.watch(events)
             for watch in watchers:
                 watch(world, referee)
     return referee
+
+
+def act_once(
+    world: World, policy: TensorDictModuleBase, memory: TensorDictBase
+) -> tuple[Events, TensorDictBase]:
+    """One control step of every trial: what happened, and the recurrent state to carry on."""
+    decision = policy(world.observe().update(memory))
+    after = decision["next"].select(*memory.keys(True, True)) if memory.keys() else memory
+    return world.act(decision["action"]), after
 
 
 def empty_memory(policy: nn.Module, num_trials: int) -> TensorDict:
@@ -195,7 +203,7 @@ def empty_memory(policy: nn.Module, num_trials: int) -> TensorDict:
     return memory
 
 
-def _batch_seed(seed: int, batch: int) -> int:
+def batch_seed_of(seed: int, batch: int) -> int:
     """A seed below 2**31 that no two (seed, batch) pairs are likely to share."""
     return int(np.random.SeedSequence([seed, batch]).generate_state(1)[0] >> 1)
 
