@@ -78,7 +78,7 @@ class EvaluationSettings:
     def __post_init__(self) -> None:
         if self.suite is None and not self.policy:
             raise ConfigurationError(
-                "policy is not set; for example policy=block, policy=[RUN,untrained], or suite=table3"
+                "policy is not set; for example policy=block_none, or policy=[RUN,untrained]"
             )
         if self.suite is not None:
             self._check_suite()
