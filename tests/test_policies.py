@@ -103,17 +103,17 @@ def test_the_network_follows_the_policy_unless_it_is_asked_for(tmp_path):
 
 
 def test_the_command_goes_on_from_a_shipped_policy_and_then_from_its_own_run(tmp_path):
-    """No word of the network: it is the policy's, at first and when the same line goes on."""
+    """Two ranks, and no word of the network: it is the policy's, at first and when the same line goes on."""
     words = [
+        "experiment=finetune",
         "policy=block_none",
         "resume=auto",
         "logger=csv",
         f"hydra.run.dir={tmp_path}",
         "ppo.minibatches=2",
     ]
-    words += ["collection=inprocess", "collection.workers=1", "collection.num_envs=4"]
-    words += ["environment.initial_states.steps=2"]
-    for frames in (80, 160):
+    words += ["collection.num_envs=4", "environment.initial_states.steps=2"]
+    for frames in (128, 256):
         command = [sys.executable, str(ROOT / "train.py"), *words, f"frames={frames}"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr

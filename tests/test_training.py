@@ -27,6 +27,7 @@ TINY = [
     "collection.num_envs=2",
     "collection.steps=${ppo.chunk}",
     "minutes=null",
+    "trainer.devices=1",  # several ranks are tested as commands (test_resume.py): each starts this process anew
 ]
 LOGGED = [
     "throughput/frames_per_second",
