@@ -151,7 +151,10 @@ def test_only_collection_in_process_can_be_where_the_learner_is(tmp_path: Path) 
     [
         ("task=cube", "there is no task/cube; choose from block, block_locked_wrist, prism"),
         ("randomization=some", "choose from all, no_observation_noise, no_physics, no_unmodeled, none"),
-        ("experiment=moon", "there is no experiment/moon; choose from block_none, finetune, gpu, laptop, paper"),
+        (
+            "experiment=moon",
+            "there is no experiment/moon; choose from block_none, finetune, gpu, laptop, paper",
+        ),
         ("callbacks=[default,fireworks]", "there is no callbacks/fireworks; choose from curriculum, default"),
         ("ppo.learning_speed=1", "unknown setting ppo.learning_speed; choose from gamma, gae_lambda"),
         ("learning_rate=1", "unknown setting learning_rate; choose from "),
