@@ -1,7 +1,7 @@
 """Where trained policies are: those that come with the package, and those of training runs.
 
 The shipped ones are bundles in this folder, each under its name. What each can do and how it was trained:
-``docs/results.md``, and ``"training"`` in the bundle itself.
+``docs/policies.md``, and ``"training"`` in the bundle itself.
 """
 
 from __future__ import annotations
