@@ -13,7 +13,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from datetime import date
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
@@ -40,39 +40,60 @@ MINUTES = "minutes"
 SPEED = "throughput/frames_per_second"
 
 
-def export(run: Path, directory: Path, *, checkpoint: Path | None = None, command: str | None = None) -> Path:
+def export(
+    run: Path,
+    directory: Path,
+    *,
+    checkpoint: Path | None = None,
+    commands: Sequence[str] = (),
+    after: Sequence[Path] = (),
+) -> Path:
     """Write the policy of ``run`` as a bundle with its value network and its record.
+
+    Frames, minutes and curve are those of all stages together.
 
     Args:
         run: directory of a training run.
         directory: of the bundle.
         checkpoint: of that run; by default its last.
-        command: that trained it, where the run's own record names what only this machine has.
+        commands: of each stage, where the runs' own records name what only this machine has.
+        after: runs that it went on from, each from the last checkpoint of the one before.
 
     Raises:
         ConfigurationError: there is no such run or checkpoint.
     """
     path = resolve_checkpoint(checkpoint or run, "run")
-    frames = frames_of(path)
-    rows = [row for row in read_metrics(run / "metrics.csv") if row[FRAMES] <= frames]
-    config: Any = OmegaConf.to_container(OmegaConf.load(run / "config.yaml"), resolve=True)
-    first = config["policy"]
+    runs = [*after, run]
+    checkpoints = [*(resolve_checkpoint(each, "after") for each in after), path]
+    stages = [_rows(*each) for each in zip(runs, checkpoints, strict=True)]
+    config = _config(run)
     # A path means nothing elsewhere.
+    first = _config(runs[0])["policy"]
     config["policy"] = first if first in shipped_policies() else None
     training = {
         "from": config["policy"],
-        "command": command or _command(run),
+        "commands": list(commands) or [_command(each) for each in runs],
         "seed": config["seed"],
-        "frames": frames,
-        "minutes": round(sum(_seconds(rows)) / 60, 1),
+        "frames": sum(frames_of(each) for each in checkpoints),
+        "minutes": round(sum(sum(_seconds(rows)) for rows in stages) / 60, 1),
         "machine": f"{os.cpu_count()} cores of {processor()}, {memory_gib():.0f} GiB, {_accelerator()}",
         "date": date.today().isoformat(),
         "versions": {name: installed_version(name) for name in ("torch", "torchrl", "mujoco")},
     }
     actor, critic = actor_from_checkpoint(path), critic_from_checkpoint(path)
     save_bundle(directory, actor, config, critic=critic, training=training, half=True)
-    _write_curve(directory / CURVE, rows)
+    _write_curve(directory / CURVE, stages)
     return directory
+
+
+def _config(run: Path) -> Any:
+    return OmegaConf.to_container(OmegaConf.load(run / "config.yaml"), resolve=True)
+
+
+def _rows(run: Path, checkpoint: Path) -> list[dict[str, float]]:
+    """The metrics of ``run`` until ``checkpoint``."""
+    frames = frames_of(checkpoint)
+    return [row for row in read_metrics(run / "metrics.csv") if row[FRAMES] <= frames]
 
 
 def _command(run: Path) -> str:
@@ -94,10 +115,16 @@ def _accelerator() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
 
 
-def _write_curve(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
-    """Means over at most :data:`CURVE_ROWS` stretches of the run, with frames and minutes at their ends."""
-    columns = [name for name in CURVE_COLUMNS if rows and name in rows[0]]
-    minutes = [seconds / 60 for seconds in accumulate(_seconds(rows))]
+def _write_curve(path: Path, stages: Sequence[Sequence[Mapping[str, float]]]) -> None:
+    """Means over at most :data:`CURVE_ROWS` stretches of all stages, frames and minutes at their ends."""
+    minutes = [seconds / 60 for seconds in accumulate(chain.from_iterable(map(_seconds, stages)))]
+    behind = [0.0, *accumulate(rows[-1][FRAMES] for rows in stages)]
+    rows = [
+        {**row, FRAMES: before + row[FRAMES]}
+        for before, stage in zip(behind, stages, strict=False)
+        for row in stage
+    ]
+    columns = [name for name in CURVE_COLUMNS if any(name in row for row in rows)]
     width = max(1, math.ceil(len(rows) / CURVE_ROWS))
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -120,10 +147,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="directory of a training run")
     parser.add_argument("directory", type=Path, metavar="DIRECTORY", help="of the bundle")
     parser.add_argument("--checkpoint", type=Path, help="one of the run's; default: its last")
-    parser.add_argument("--command", help="that trained it; default: what the run recorded")
+    parser.add_argument(
+        "--after", type=Path, nargs="*", default=[], metavar="RUN", help="runs it went on from"
+    )
+    parser.add_argument("--commands", nargs="*", default=[], help="of each run; default: what they recorded")
     options = parser.parse_args(arguments)
     try:
-        export(options.run, options.directory, checkpoint=options.checkpoint, command=options.command)
+        export(
+            options.run,
+            options.directory,
+            checkpoint=options.checkpoint,
+            commands=options.commands,
+            after=options.after,
+        )
     except ConfigurationError as error:
         parser.error(str(error))
     size = sum(path.stat().st_size for path in options.directory.iterdir())

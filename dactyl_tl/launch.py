@@ -67,13 +67,14 @@ def main() -> None:
 
 def _run(cfg: DictConfig) -> None:
     try:
+        words = list(HydraConfig.get().overrides.task)
+        if cfg.resume not in (None, AUTO):
+            cfg = resumed_config(cfg, words)
+        elif cfg.policy:
+            cfg = adapted_config(cfg, words)
         if cfg.resume == AUTO:
             run = Path(cfg.output_dir)
             cfg.resume = str(run) if (run / CHECKPOINTS / LAST).exists() else None
-        elif cfg.resume:
-            cfg = resumed_config(cfg, list(HydraConfig.get().overrides.task))
-        if cfg.policy:
-            cfg = adapted_config(cfg, list(HydraConfig.get().overrides.task))
         check(cfg)
         _announce(cfg)
         result = train(cfg)
@@ -130,10 +131,10 @@ def resumed_config(cfg: DictConfig, overrides: list[str]) -> DictConfig:
         key, _, _ = override.lstrip("+").partition("=")
         if key == "resume":
             continue
-        if key in HydraConfig.get().runtime.choices:
+        if key == "policy" or key in HydraConfig.get().runtime.choices:
             raise ConfigurationError(f"a resumed run keeps its own {key}; leave out {override}")
         OmegaConf.update(saved, key, OmegaConf.select(cfg, key))
-    saved.resume, saved.output_dir, saved.policy = str(checkpoint), str(run), None
+    saved.resume, saved.output_dir = str(checkpoint), str(run)
     return saved
 
 

@@ -85,7 +85,7 @@ def train(cfg: DictConfig) -> TrainingResult:
     run = Path(cfg.output_dir)
     checkpoint = resolve_checkpoint(cfg.resume, "resume") if cfg.resume else None
     with _quiet(), _threads(settings.collection.learner_threads):
-        module = _build_module(settings, cfg.policy)
+        module = _build_module(settings, None if checkpoint else cfg.policy)
         if checkpoint is not None:
             check_sizes(module, checkpoint, "resume")
         _check_disk(run, module)

@@ -38,7 +38,7 @@ def test_every_shipped_policy_acts_and_says_how_it_was_trained(name):
     assert load_critic(name) is not None
     training = read_description(name)["training"]
     assert training["frames"] > 1e6
-    assert training["command"].startswith("python train.py ")
+    assert all(command.startswith("python train.py ") for command in training["commands"])
     assert training["minutes"] > 0
     with (FOLDER / name / CURVE).open() as file:
         rows = list(csv.DictReader(file))
@@ -81,6 +81,19 @@ def test_a_run_is_exported_with_its_value_network_and_its_record(run, tmp_path):
     exact = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     for name, tensor in load_actor(bundle).state_dict().items():
         assert torch.allclose(tensor, exact[f"loss.actor_network.{name}"], rtol=2**-11, atol=1e-7), name
+
+
+def test_the_record_of_a_policy_trained_in_stages_is_of_all_of_them(run, tmp_path):
+    bundle = export(run, tmp_path / "bundle", after=[run])
+    training = read_description(bundle)["training"]
+    once = read_description(export(run, tmp_path / "once"))["training"]
+    assert training["frames"] == 2 * 128
+    assert training["minutes"] == pytest.approx(2 * once["minutes"], abs=0.11)
+    assert training["commands"] == 2 * once["commands"]
+    with (bundle / CURVE).open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["frames"]) for row in rows] == [64, 128, 192, 256]
+    assert [float(row["minutes"]) for row in rows] == sorted(float(row["minutes"]) for row in rows)
 
 
 def test_training_goes_on_from_a_bundle_with_its_value_network(run, tmp_path):

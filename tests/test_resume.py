@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from dactyl_tl.metrics import read_metrics
 from dactyl_tl.training import train
@@ -186,16 +188,22 @@ def test_another_number_of_ranks_goes_on_with_new_episodes(tmp_path: Path) -> No
 
 
 def test_the_command_resumes_with_the_runs_own_configuration(tmp_path: Path) -> None:
-    straight = run(tmp_path / "straight", 3, TOY, "network.dense=24")
-    run(tmp_path / "parts", 2, TOY, "network.dense=24")
+    """It remembers the policy that it began with, which need not exist any more."""
+    run(tmp_path / "first", 1, TOY, "network.dense=24")
+    words = (TOY, "network.dense=24", f"policy={tmp_path / 'first'}")
+    straight = run(tmp_path / "straight", 3, *words)
+    run(tmp_path / "parts", 2, *words)
+    shutil.rmtree(tmp_path / "first")
 
     resume = f"resume={tmp_path / 'parts'}"
-    refused = command(resume, "network=paper")
-    assert refused.returncode == 2
-    assert refused.stderr == "error: a resumed run keeps its own network; leave out network=paper\n"
+    for word, group in (("network=paper", "network"), ("policy=block_none", "policy")):
+        refused = command(resume, word)
+        assert refused.returncode == 2
+        assert refused.stderr == f"error: a resumed run keeps its own {group}; leave out {word}\n"
     resumed = command(resume, f"frames={3 * FRAMES}")
     assert resumed.returncode == 0, resumed.stderr
     assert resumed.stderr == ""
     assert f"{3 * FRAMES} frames" in resumed.stdout
+    assert OmegaConf.load(tmp_path / "parts" / "config.yaml").policy == str(tmp_path / "first")
     checkpoint = torch.load(tmp_path / "parts" / "checkpoints" / "last.ckpt", weights_only=True)
     assert_same(straight["state_dict"], checkpoint["state_dict"])
