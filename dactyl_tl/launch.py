@@ -67,11 +67,10 @@ def main() -> None:
 
 def _run(cfg: DictConfig) -> None:
     try:
-        words = list(HydraConfig.get().overrides.task)
         if cfg.resume not in (None, AUTO):
-            cfg = resumed_config(cfg, words)
+            cfg = resumed_config(cfg, list(HydraConfig.get().overrides.task))
         elif cfg.policy:
-            cfg = adapted_config(cfg, words)
+            cfg = adapted_config(cfg, list(HydraConfig.get().overrides.task))
         if cfg.resume == AUTO:
             run = Path(cfg.output_dir)
             cfg.resume = str(run) if (run / CHECKPOINTS / LAST).exists() else None

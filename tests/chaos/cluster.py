@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -11,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.processes import alive, command, descendants, free_port, wait
+from tests.processes import command, descendants, free_port, wait
 
 RAY = Path(sys.executable).with_name("ray")
 TOKEN = "for-tests-only"
@@ -78,7 +79,7 @@ class Node:
         """Kill everything that belongs to the node."""
         pids = descendants(self.process.pid) | {self.process.pid}
         for pid in pids:
-            if alive(pid):
+            with contextlib.suppress(ProcessLookupError):  # Ray ends some of them itself
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
