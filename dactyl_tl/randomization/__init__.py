@@ -27,16 +27,11 @@ from dactyl_tl.randomization.tracking import MarkerLoss
 
 @dataclass(frozen=True)
 class Randomization:
-    """Which groups are on, as a share of the paper's ranges: 1 is the paper, 0 is off.
-
-    With ``spread`` each episode draws, for each group, what part of its share it takes, uniformly in
-    [1 - spread, 1]: easy hands beside hard ones, from which a policy learns sooner. The paper has none.
-    """
+    """Which groups are on, as a share of the paper's ranges: 1 is the paper, 0 is off."""
 
     physics: float = 1.0
     observation_noise: float = 1.0
     unmodeled: float = 1.0
-    spread: float = 0.0
 
     def __post_init__(self) -> None:
         for group in fields(self):
@@ -97,21 +92,10 @@ class EpisodeSampler:
             generator: of all draws.
         """
         groups = self.groups
-        physics = self._shares(n, scale * groups.physics, generator)
-        observation_noise = self._shares(n, scale * groups.observation_noise, generator)
-        unmodeled = self._shares(n, scale * groups.unmodeled, generator)
         return {
-            **self.physics.sample(n, self.num_links, physics, generator),
-            **self.observation_noise.sample(n, observation_noise, generator),
-            **self.actuation.sample(n, unmodeled, generator),
-            **self.tracking.sample(n, unmodeled, generator),
-            **self.forces.sample(n, unmodeled, generator),
+            **self.physics.sample(n, self.num_links, scale * groups.physics, generator),
+            **self.observation_noise.sample(n, scale * groups.observation_noise, generator),
+            **self.actuation.sample(n, scale * groups.unmodeled, generator),
+            **self.tracking.sample(n, scale * groups.unmodeled, generator),
+            **self.forces.sample(n, scale * groups.unmodeled, generator),
         }
-
-    def _shares(self, n: int, share: float, generator: torch.Generator) -> Tensor:
-        """Each simulation's part of a group's share: (n, 1), float64."""
-        shares = torch.full((n, 1), share, dtype=torch.float64, device=generator.device)
-        if not self.groups.spread:
-            return shares
-        part = torch.rand(n, 1, dtype=torch.float64, generator=generator, device=generator.device)
-        return shares * (1.0 - self.groups.spread * part)

@@ -61,8 +61,8 @@ class ActuationRandomization:
     backlash_spread: float = 0.1
     """Standard deviation of the log-rates' relative deviation from :data:`BACKLASH_LOG_RATES`."""
 
-    def sample(self, n: int, scale: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Values of one episode for ``n`` simulations; ``scale`` (n, 1) is each one's share of all this.
+    def sample(self, n: int, scale: float, generator: torch.Generator) -> dict[str, Tensor]:
+        """Values of one episode for ``n`` simulations.
 
         Returns:
             ``action_bias`` (n, 20) on the action's scale, ``action_noise`` (n, 1) scale of the
@@ -70,18 +70,17 @@ class ActuationRandomization:
             ``timing`` (n, 1) scale of the added time, ``backlash_rates`` (n, 2, 20) 1/s (down, up).
         """
         g = generator
-        share = scale.to(torch.get_default_dtype())
         log_rates = _log_rates(g.device)
         deviation = normal((n, 2, NUM_ACTUATORS), self.backlash_spread, g)
         rates = (log_rates * (1.0 + deviation)).exp().clamp(min=MINIMUM_BACKLASH_RATE)
         return {
             "action_bias": normal((n, NUM_ACTUATORS), scale * self.additive_correlated * ACTION_RANGE, g),
-            "action_noise": share,
+            "action_noise": torch.full((n, 1), scale, device=g.device),
             "action_delay": bernoulli((n, NUM_ACTUATORS), scale * self.delay_probability, g),
             "timing_rate": uniform((n, 1), self.timing_rate, g),
-            "timing": share,
+            "timing": torch.full((n, 1), scale, device=g.device),
             # Slack closes at once as the scale goes to zero.
-            "backlash_rates": rates / share[..., None].clamp(min=1e-6),
+            "backlash_rates": rates / max(scale, 1e-6),
         }
 
     def noisy(self, action: Tensor, bias: Tensor, scale: Tensor, generator: torch.Generator) -> Tensor:

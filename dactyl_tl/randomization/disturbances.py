@@ -21,11 +21,11 @@ class RandomForces:
     decay: float = 0.99
     """Factor on the force at each control step."""
 
-    def sample(self, n: int, scale: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def sample(self, n: int, scale: float, generator: torch.Generator) -> dict[str, Tensor]:
         """Values of one episode: ``force_probability`` (n, 1) and ``force_scale`` (n, 1)."""
         return {
             "force_probability": loguniform((n, 1), self.probability, generator),
-            "force_scale": scale.to(torch.get_default_dtype()),
+            "force_scale": torch.full((n, 1), scale, device=generator.device),
         }
 
     def advance(

@@ -32,8 +32,8 @@ class ObservationNoise:
     fingertip_markers: float = 0.003
     hand_base_markers: float = 0.001
 
-    def sample(self, n: int, scale: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Values of one episode for ``n`` simulations; ``scale`` (n, 1) is each one's share of the noise.
+    def sample(self, n: int, scale: float, generator: torch.Generator) -> dict[str, Tensor]:
+        """Values of one episode for ``n`` simulations.
 
         Returns:
             ``fingertip_positions`` (n, 15) m, ``object_position`` (n, 3) m and ``object_orientation``
@@ -49,7 +49,7 @@ class ObservationNoise:
             "object_orientation": normal((n, 3), scale * self.object_orientation[0], g),
             "fingertip_markers": normal((n, NUM_FINGERS, 3), scale * self.fingertip_markers, g),
             "hand_base_markers": normal((n, NUM_REFERENCE_MARKERS, 3), scale * self.hand_base_markers, g),
-            "observation_noise": scale.to(torch.get_default_dtype()),
+            "observation_noise": torch.full((n, 1), scale, device=g.device),
         }
 
     def noise(self, scale: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

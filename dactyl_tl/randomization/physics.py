@@ -29,8 +29,8 @@ class PhysicsRandomization:
     joint_limits: float = 0.15
     gravity: float = 0.4
 
-    def sample(self, n: int, num_links: int, scale: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Values of one episode for ``n`` simulations; ``scale`` (n, 1) is each one's share of the ranges.
+    def sample(self, n: int, num_links: int, scale: float, generator: torch.Generator) -> dict[str, Tensor]:
+        """Values of one episode for ``n`` simulations.
 
         Returns:
             ``object_dimensions`` (n, 1), ``object_mass`` (n, 1), ``link_masses`` (n, links),

@@ -1,7 +1,6 @@
 """Draws that shrink to their nominal value as ``scale`` goes from one to zero.
 
-``scale`` (n, 1) is each episode's own: what a curriculum turns, and what switches a group off. At zero every
-draw is nominal. It comes in double precision, so that a whole share leaves the ranges exactly as written.
+``scale`` is what a curriculum turns, and what switches a group off: at zero every draw is nominal.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ def uniform(shape: tuple[int, ...], interval: Interval, generator: torch.Generat
 
 
 def uniform_factor(
-    shape: tuple[int, ...], interval: Interval, scale: Tensor, generator: torch.Generator
+    shape: tuple[int, ...], interval: Interval, scale: float, generator: torch.Generator
 ) -> Tensor:
     """U[low, high], nominally 1."""
-    return 1.0 + _beside(scale, shape) * (uniform(shape, interval, generator) - 1.0)
+    return 1.0 + scale * (uniform(shape, interval, generator) - 1.0)
 
 
 def loguniform(shape: tuple[int, ...], interval: Interval, generator: torch.Generator) -> Tensor:
@@ -33,24 +32,17 @@ def loguniform(shape: tuple[int, ...], interval: Interval, generator: torch.Gene
 
 
 def loguniform_factor(
-    shape: tuple[int, ...], interval: Interval, scale: Tensor, generator: torch.Generator
+    shape: tuple[int, ...], interval: Interval, scale: float, generator: torch.Generator
 ) -> Tensor:
     """Loguniform over [low, high], nominally 1."""
-    return loguniform(shape, interval, generator) ** _beside(scale, shape)
+    return loguniform(shape, interval, generator) ** scale
 
 
-def normal(shape: tuple[int, ...], std: float | Tensor, generator: torch.Generator) -> Tensor:
-    """N(0, std), with one ``std`` or (n, 1)."""
-    if isinstance(std, Tensor):
-        std = _beside(std, shape)
+def normal(shape: tuple[int, ...], std: float, generator: torch.Generator) -> Tensor:
+    """N(0, std)."""
     return std * torch.randn(*shape, generator=generator, device=generator.device)
 
 
 def bernoulli(shape: tuple[int, ...], probability: float | Tensor, generator: torch.Generator) -> Tensor:
     """True with ``probability`` (broadcast to ``shape``): bool."""
     return torch.rand(*shape, generator=generator, device=generator.device) < probability
-
-
-def _beside(scale: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """``scale`` (n, 1) with as many dimensions as ``shape``, in the precision of the draws."""
-    return scale.reshape(-1, *(1 for _ in shape[1:])).to(torch.get_default_dtype())

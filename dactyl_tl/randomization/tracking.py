@@ -30,10 +30,10 @@ class MarkerLoss:
     occlusion: bool = True
     """Whether contact of another finger or the object with the nail's box hides its marker."""
 
-    def sample(self, n: int, scale: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def sample(self, n: int, scale: float, generator: torch.Generator) -> dict[str, Tensor]:
         """Values of one episode: ``marker_dropout_rate`` (n, 1) 1/s, ``marker_occlusion`` (n, 1) bool."""
         occlusion = bernoulli((n, 1), scale if self.occlusion else 0.0, generator)
-        rate = (scale * self.dropout_rate).to(torch.get_default_dtype())
+        rate = torch.full((n, 1), scale * self.dropout_rate, device=generator.device)
         return {"marker_dropout_rate": rate, "marker_occlusion": occlusion}
 
     def drop(self, remaining: Tensor, rate: Tensor, elapsed: Tensor, generator: torch.Generator) -> Tensor:

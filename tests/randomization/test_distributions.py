@@ -141,20 +141,6 @@ def test_half_the_scale_is_half_the_spread():
     )
 
 
-def test_with_spread_every_episode_takes_a_part_of_its_own_in_each_group():
-    values = sample(Randomization(unmodeled=0.8, spread=0.5))
-    unmodeled, noise = values["action_noise"], values["observation_noise"]
-    for part, high in ((unmodeled, 0.8), (noise, 1.0)):
-        assert part.min().item() == pytest.approx(high / 2, abs=1e-3)
-        assert part.max().item() == pytest.approx(high, abs=1e-3)
-        assert part.mean().item() == pytest.approx(0.75 * high, abs=0.01)
-    assert torch.equal(values["force_scale"], unmodeled)  # one part for all that is in a group
-    assert abs(torch.corrcoef(torch.cat((unmodeled, noise), dim=1).T)[0, 1]) < 0.03
-    low, high = noise[:, 0] < 0.6, noise[:, 0] > 0.9
-    ratio = values["object_position"][high].std() / values["object_position"][low].std()
-    assert ratio.item() == pytest.approx(0.95 / 0.55, abs=0.05)
-
-
 GROUPS = {
     "no_physics": ("object_mass", "joint_damping", "gravity"),
     "no_observation_noise": ("object_position", "fingertip_markers", "hand_base_markers"),

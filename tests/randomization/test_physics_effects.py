@@ -26,7 +26,7 @@ def world(request):
 def make_world(engine, task="block", **values):
     scene = build_scene(task)
     physics = make_physics(engine, scene.model, 2)
-    nominal = Ranges().sample(2, len(scene.link_bodies), torch.zeros(2, 1), torch.Generator())
+    nominal = Ranges().sample(2, len(scene.link_bodies), 0.0, torch.Generator())
     for name, pair in values.items():
         shape = nominal[name].shape[1:]
         nominal[name] = torch.stack([torch.as_tensor(v, dtype=torch.float32).expand(shape) for v in pair])
