@@ -60,12 +60,15 @@ def export(
         after: runs that it went on from, each from the last checkpoint of the one before.
 
     Raises:
-        ConfigurationError: there is no such run or checkpoint.
+        ConfigurationError: there is no such run or checkpoint, or not one command for each stage.
     """
     path = resolve_checkpoint(checkpoint or run, "run")
     runs = [*after, run]
+    if commands and len(commands) != len(runs):
+        raise ConfigurationError(f"commands are {len(commands)}, stages {len(runs)}; give one for each stage")
     checkpoints = [*(resolve_checkpoint(each, "after") for each in after), path]
-    stages = [_rows(*each) for each in zip(runs, checkpoints, strict=True)]
+    frames = [frames_of(each) for each in checkpoints]
+    stages = [_rows(*each) for each in zip(runs, frames, strict=True)]
     config = _config(run)
     # A path means nothing elsewhere.
     first = _config(runs[0])["policy"]
@@ -74,7 +77,7 @@ def export(
         "from": config["policy"],
         "commands": list(commands) or [_command(each) for each in runs],
         "seed": config["seed"],
-        "frames": sum(frames_of(each) for each in checkpoints),
+        "frames": sum(frames),
         "minutes": round(sum(sum(_seconds(rows)) for rows in stages) / 60, 1),
         "machine": f"{os.cpu_count()} cores of {processor()}, {memory_gib():.0f} GiB, {_accelerator()}",
         "date": date.today().isoformat(),
@@ -90,9 +93,8 @@ def _config(run: Path) -> Any:
     return OmegaConf.to_container(OmegaConf.load(run / "config.yaml"), resolve=True)
 
 
-def _rows(run: Path, checkpoint: Path) -> list[dict[str, float]]:
-    """The metrics of ``run`` until ``checkpoint``."""
-    frames = frames_of(checkpoint)
+def _rows(run: Path, frames: int) -> list[dict[str, float]]:
+    """The metrics of ``run`` until ``frames``."""
     return [row for row in read_metrics(run / "metrics.csv") if row[FRAMES] <= frames]
 
 
@@ -150,7 +152,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--after", type=Path, nargs="*", default=[], metavar="RUN", help="runs it went on from"
     )
-    parser.add_argument("--commands", nargs="*", default=[], help="of each run; default: what they recorded")
+    parser.add_argument(
+        "--commands", nargs="*", default=[], help="one for each run; default: what they recorded"
+    )
     options = parser.parse_args(arguments)
     try:
         export(

@@ -11,6 +11,7 @@ import torch
 
 from dactyl_tl import contract, load_policy, make_env
 from dactyl_tl.checkpoint import load_actor, load_critic, read_description, save_bundle
+from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.export import export
 from dactyl_tl.launch import adapted_config
 from dactyl_tl.models import NetworkConfig, build_actor
@@ -84,6 +85,8 @@ def test_a_run_is_exported_with_its_value_network_and_its_record(run, tmp_path):
 
 
 def test_the_record_of_a_policy_trained_in_stages_is_of_all_of_them(run, tmp_path):
+    with pytest.raises(ConfigurationError, match="commands are 1, stages 2"):
+        export(run, tmp_path / "bundle", after=[run], commands=["python train.py"])
     bundle = export(run, tmp_path / "bundle", after=[run])
     training = read_description(bundle)["training"]
     once = read_description(export(run, tmp_path / "once"))["training"]
@@ -116,19 +119,24 @@ def test_the_network_follows_the_policy_unless_it_is_asked_for(tmp_path):
 
 
 def test_the_command_goes_on_from_a_shipped_policy_and_then_from_its_own_run(tmp_path):
-    """Two ranks, and no word of the network: it is the policy's, at first and when the same line goes on."""
-    words = [
-        "experiment=finetune",
-        "policy=block_none",
-        "resume=auto",
-        "logger=csv",
-        f"hydra.run.dir={tmp_path}",
-        "ppo.minibatches=2",
-    ]
-    words += ["collection.num_envs=4", "environment.initial_states.steps=2"]
-    for frames in (128, 256):
-        command = [sys.executable, str(ROOT / "train.py"), *words, f"frames={frames}"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    """No word of the network: it is the policy's, at first and when the same line goes on."""
+    words = ["policy=block_none", "resume=auto", "logger=csv", f"hydra.run.dir={tmp_path}"]
+    words += ["collection=inprocess", "collection.workers=1", "collection.num_envs=4"]
+    for frames in (80, 160):
+        done = _train([*words, "environment.initial_states.steps=2", f"frames={frames}"])
         assert done.returncode == 0, done.stderr
         assert f"{frames} frames" in done.stdout
     assert load_actor(tmp_path / "bundles" / "last").config.dense == 256
+
+
+def test_finetuning_a_shipped_policy_runs_on_its_two_ranks(tmp_path):
+    words = ["experiment=finetune", "policy=block", "logger=csv", f"hydra.run.dir={tmp_path}", "frames=128"]
+    words += ["collection.num_envs=4", "ppo.minibatches=2", "environment.initial_states.steps=2"]
+    done = _train(words)
+    assert done.returncode == 0, done.stderr
+    assert "128 frames" in done.stdout
+
+
+def _train(words):
+    command = [sys.executable, str(ROOT / "train.py"), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)

@@ -27,7 +27,7 @@ TINY = [
     "collection.num_envs=2",
     "collection.steps=${ppo.chunk}",
     "minutes=null",
-    "trainer.devices=1",  # a second rank would start these tests anew; test_resume.py runs them as commands
+    "trainer.devices=1",  # a second rank would start these tests anew; test_policies.py runs two
 ]
 LOGGED = [
     "throughput/frames_per_second",
