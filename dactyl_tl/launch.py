@@ -140,12 +140,12 @@ def resumed_config(cfg: DictConfig, overrides: list[str]) -> DictConfig:
 def adapted_config(cfg: DictConfig, overrides: list[str]) -> DictConfig:
     """The configuration with the network of the policy that training starts from.
 
-    Where ``overrides`` choose a network, or an experiment, which has one, that choice stays.
+    Where ``overrides`` choose a network themselves, that choice stays; an experiment's gives way.
 
     Raises:
         ConfigurationError: there is no such policy.
     """
-    chosen = ("network=", "network.", "experiment=")
+    chosen = ("network=", "network.")
     if not any(word.lstrip("+").startswith(chosen) for word in overrides):
         cfg.network = asdict(network_of(cfg.policy))
     return cfg
@@ -184,7 +184,8 @@ def _announce(cfg: DictConfig) -> None:
     limit = [f"{cfg.minutes:g} min"] if cfg.minutes is not None else []
     limit += [f"{cfg.frames:,} frames"] if cfg.frames is not None else []
     print(
-        f"{environment.task}, randomization {environment.randomization}, {network.policy} policy, "
+        f"{environment.task}, randomization {environment.randomization}, "
+        f"{network.policy} policy of {network.dense} and {network.lstm} units, "
         f"{collection.workers} x {collection.num_envs} simulations ({collection.kind}), "
         f"{' or '.join(limit) or 'until Ctrl-C'}\nrun directory: {shown(Path(cfg.output_dir))}",
         flush=True,

@@ -35,8 +35,9 @@ CHOICES = sorted(
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_composes_and_holds(tmp_path: Path, group: str, choice: str) -> None:
     value = f"[default,{choice}]" if group == "callbacks" and choice != "default" else choice
-    absent = choice == "gpu" and not torch.cuda.is_available()
-    cfg = compose(tmp_path, [f"{group}={value}", *(["environment.device=cpu"] if absent else [])])
+    cfg = compose(tmp_path, [f"{group}={value}"])
+    if not torch.cuda.is_available():
+        cfg.environment.device = "cpu"
     settings = check(cfg)
     assert settings.collection.rollout_frames > 0
     OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
@@ -153,7 +154,7 @@ def test_only_collection_in_process_can_be_where_the_learner_is(tmp_path: Path) 
         ("randomization=some", "choose from all, no_observation_noise, no_physics, no_unmodeled, none"),
         (
             "experiment=moon",
-            "there is no experiment/moon; choose from block_none, finetune, gpu, laptop, paper",
+            "there is no experiment/moon; choose from block_none, finetune, finetune_gpu, gpu, laptop, paper",
         ),
         ("callbacks=[default,fireworks]", "there is no callbacks/fireworks; choose from curriculum, default"),
         ("ppo.learning_speed=1", "unknown setting ppo.learning_speed; choose from gamma, gae_lambda"),

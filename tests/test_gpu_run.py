@@ -17,17 +17,20 @@ SMALL = [
     "collection.num_envs=8",
     "ppo.minibatches=2",
     "ppo.epochs=1",
-    "network.dense=32",
-    "network.lstm=16",
     "environment.initial_states.steps=2",
     "logger=csv",
 ]
+NETWORK = ["network.dense=32", "network.lstm=16"]
 ON_CPU = ["environment.device=cpu", "environment.engine=warp", "trainer.accelerator=cpu"]
 
 
 def train_gpu(run: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return train_line(run, "experiment=gpu", *NETWORK, *words)
+
+
+def train_line(run: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "train.py", "experiment=gpu", "resume=auto", f"hydra.run.dir={run}", *SMALL, *words],
+        [sys.executable, "train.py", "resume=auto", f"hydra.run.dir={run}", *SMALL, *words],
         cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,
@@ -78,6 +81,15 @@ def test_minutes_end_it_with_a_checkpoint(tmp_path):
     done = train_gpu(tmp_path, *ON_CPU, "minutes=0.02")
     assert done.returncode == 0, done.stderr
     assert checkpoint(tmp_path)["RolloutDataModule"]["frames"] >= FRAMES
+
+
+def test_a_shipped_policy_goes_on_where_a_gpu_is(tmp_path):
+    line = ["experiment=finetune_gpu", "policy=block", *ON_CPU]
+    for rollouts in (1, 2):
+        done = train_line(tmp_path, *line, f"frames={rollouts * FRAMES}")
+        assert done.returncode == 0, done.stderr
+        assert "lstm policy of 256 and 128 units" in done.stdout
+    assert checkpoint(tmp_path)["RolloutDataModule"]["frames"] == 2 * FRAMES
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

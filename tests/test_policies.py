@@ -110,10 +110,10 @@ def test_training_goes_on_from_a_bundle_with_its_value_network(run, tmp_path):
 
 
 def test_the_network_follows_the_policy_unless_it_is_asked_for(tmp_path):
-    words = ["policy=block_none"]
-    adapted = adapted_config(compose(tmp_path, words), words)
-    assert (adapted.network.dense, adapted.network.lstm) == (256, 128)
-    for asked in ("network=paper", "network.dense=1024", "experiment=paper"):
+    for words in (["policy=block_none"], ["policy=block_none", "experiment=gpu"]):
+        adapted = adapted_config(compose(tmp_path, words), words)
+        assert (adapted.network.dense, adapted.network.lstm) == (256, 128)
+    for asked in ("network=paper", "network.dense=1024"):
         words = ["policy=block_none", asked]
         assert adapted_config(compose(tmp_path, words), words).network.dense == 1024
 

@@ -46,8 +46,9 @@ def smoke(directory: Path, *overrides: str) -> TrainingResult:
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_runs_for_two_rollouts(tmp_path: Path, experiment: str) -> None:
-    steps = compose(tmp_path, [f"experiment={experiment}"]).ppo.chunk
-    absent = experiment == "gpu" and not torch.cuda.is_available()
+    asked = compose(tmp_path, [f"experiment={experiment}"])
+    steps = asked.ppo.chunk
+    absent = asked.trainer.accelerator == "gpu" and not torch.cuda.is_available()
     on_cpu = ["environment.device=cpu", "trainer.accelerator=cpu"] if absent else []
     words = [*on_cpu, *TINY, f"frames={4 * steps}", "collection.kind=inprocess", "logger=csv"]
     result = train(compose(tmp_path, [f"experiment={experiment}", *words]))
