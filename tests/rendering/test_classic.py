@@ -13,9 +13,9 @@ from dactyl_tl.contract import NUM_JOINTS
 from dactyl_tl.rendering.classic import VIEWS, HandRenderer, View
 from dactyl_tl.rendering.objects import COLOURS
 from dactyl_tl.rendering.offscreen import DEBIAN_PACKAGES, Offscreen, RendererError, check_renderer
-from dactyl_tl.rendering.picture import HOLDING
 from dactyl_tl.rendering.scene import GOAL_BODY, build_visual_model
 from dactyl_tl.simulation.scene import TASKS, build_scene
+from tests.rendering.states import HOLDING
 
 UPRIGHT = (1.0, 0.0, 0.0, 0.0)
 

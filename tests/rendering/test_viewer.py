@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from dactyl_tl.contract import NUM_JOINTS
-from dactyl_tl.rendering.picture import HOLDING
 from dactyl_tl.rendering.viewer import LOOPBACK, LiveViewer, ViewerError, ViewerServer
 from dactyl_tl.simulation.objects import START_POSITION
+from tests.rendering.states import HOLDING
 
 GOAL = (0.0, 1.0, 0.0, 0.0)
 
