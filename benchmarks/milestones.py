@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from benchmarks.report import table
 from dactyl_tl.checkpoint import read_description
 from dactyl_tl.contract import CONTROL_PERIOD
-from dactyl_tl.export import MINUTES
 from dactyl_tl.metrics import FRAMES, read_metrics
 from dactyl_tl.policies import CURVE, FOLDER, shipped_policies
+from dactyl_tl.stages import MINUTES
 
 GOALS = (1, 5, 10, 20, 40)
 SUCCESSES = "episode/successes"

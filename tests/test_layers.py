@@ -30,6 +30,7 @@ LAYERS = (
     "metrics",
     "curves",
     "restoring",
+    "stages",
     "export",
     "strategy",
     "session",

@@ -16,6 +16,7 @@ from dactyl_tl.export import export
 from dactyl_tl.launch import adapted_config
 from dactyl_tl.models import NetworkConfig, build_actor
 from dactyl_tl.policies import CURVE, FOLDER, choices, locate, shipped_policies
+from dactyl_tl.stages import CURVE_POINTS, Stage, write_curve
 from dactyl_tl.training import train
 from tests.compose import TOY, compose
 
@@ -85,7 +86,7 @@ def test_a_run_is_exported_with_its_value_network_and_its_record(run, tmp_path):
 
 
 def test_the_record_of_a_policy_trained_in_stages_is_of_all_of_them(run, tmp_path):
-    with pytest.raises(ConfigurationError, match="commands are 1, stages 2"):
+    with pytest.raises(ConfigurationError, match="commands are 1, trainings 2"):
         export(run, tmp_path / "bundle", after=[run], commands=["python train.py"])
     bundle = export(run, tmp_path / "bundle", after=[run])
     training = read_description(bundle)["training"]
@@ -97,6 +98,30 @@ def test_the_record_of_a_policy_trained_in_stages_is_of_all_of_them(run, tmp_pat
         rows = list(csv.DictReader(file))
     assert [int(row["frames"]) for row in rows] == [64, 128, 192, 256]
     assert [float(row["minutes"]) for row in rows] == sorted(float(row["minutes"]) for row in rows)
+
+
+def test_a_bundle_may_be_the_first_stage(run, tmp_path):
+    first = export(run, tmp_path / "first", commands=["python train.py experiment=smoke"])
+    bundle = export(run, tmp_path / "bundle", after=[first])
+    training = read_description(bundle)["training"]
+    assert training["frames"] == 2 * 128
+    assert training["commands"][0] == "python train.py experiment=smoke"
+    with (bundle / CURVE).open() as file:
+        assert [int(row["frames"]) for row in csv.DictReader(file)] == [64, 128, 192, 256]
+    with pytest.raises(ConfigurationError, match="keeps no record of its training"):
+        export(run, tmp_path / "other", after=[run / "bundles" / "last"])
+
+
+def test_a_curve_is_short_and_keeps_its_end_and_its_mean(tmp_path):
+    rows = [{"frames": 10.0 * k, "minutes": k / 60, "episode/successes": float(k)} for k in range(1, 1001)]
+    stage = Stage(None, ("python train.py",), 1000 / 60, rows)
+    write_curve(tmp_path / CURVE, [stage, stage])
+    with (tmp_path / CURVE).open() as file:
+        written = list(csv.DictReader(file))
+    assert len(written) == CURVE_POINTS
+    assert int(written[-1]["frames"]) == 20_000
+    assert float(written[-1]["minutes"]) == pytest.approx(2000 / 60, abs=0.01)
+    assert sum(float(row["episode/successes"]) for row in written) / CURVE_POINTS == pytest.approx(500.5)
 
 
 def test_training_goes_on_from_a_bundle_with_its_value_network(run, tmp_path):
