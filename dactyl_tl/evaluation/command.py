@@ -94,7 +94,7 @@ def evaluate(cfg: DictConfig, console: Console | None = None) -> Evaluation:
                     video.close()
             groups.append(ResultGroup(tuple(results), tuple(plan.paper)))
             _print_group(console, groups[-1])
-    files = _write(settings, groups)
+    files = _write(settings, plans, groups)
     files += [video.path for videos, _ in pictures for video in videos if video]
     _print_sources(console, plans, files)
     return Evaluation(
@@ -206,7 +206,7 @@ def _is_the_papers(settings: EvaluationSettings) -> bool:
     return settings.limits == Limits() and not settings.goals
 
 
-def _write(settings: EvaluationSettings, groups: Sequence[ResultGroup]) -> list[Path]:
+def _write(settings: EvaluationSettings, plans: Sequence[_Plan], groups: Sequence[ResultGroup]) -> list[Path]:
     output = settings.output_directory
     files = [output / JSON, output / CSV, output / PLOT]
     write_json(files[0], groups)
@@ -216,7 +216,8 @@ def _write(settings: EvaluationSettings, groups: Sequence[ResultGroup]) -> list[
         return files
     title = SUITES[settings.suite].title
     plot_groups(files[2], title, groups)
-    write_markdown(output / MARKDOWN, title, groups)
+    experience = {policy.name: policy.experience for plan in plans for policy in plan.policies}
+    write_markdown(output / MARKDOWN, title, groups, experience)
     return [*files, output / MARKDOWN]
 
 
@@ -227,9 +228,10 @@ def _print_group(console: Console, group: ResultGroup) -> None:
 
 
 def _print_sources(console: Console, plans: Sequence[_Plan], files: Sequence[Path]) -> None:
-    sources = {policy.name: policy.source for plan in plans for policy in plan.policies}
-    for name, source in sources.items():
-        console.print(f"{name}: {source}", style="dim", soft_wrap=True, highlight=False)
+    policies = {policy.name: policy for plan in plans for policy in plan.policies}
+    for name, policy in policies.items():
+        experience = f" ({policy.experience})" if policy.experience else ""
+        console.print(f"{name}: {policy.source}{experience}", style="dim", soft_wrap=True, highlight=False)
     for path in files:
         console.print(f"wrote {path}", style="dim", soft_wrap=True, highlight=False)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,22 @@ class NamedPolicy:
         module: Reads policy keys, writes ``action``.
         source: Where it came from, in words.
         environment: The ``environment`` section of the configuration it was trained with, if known.
+        training: The record of its training, where a bundle keeps one (:mod:`dactyl_tl.export`).
     """
 
     name: str
     module: TensorDictModuleBase
     source: str
     environment: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def experience(self) -> str:
+        """How long it was trained, in words; empty where there is no record."""
+        if not self.training:
+            return ""
+        start = f" from {self.training['from']}" if self.training["from"] else ""
+        return f"{self.training['frames'] / 1e6:.3g} M frames{start}"
 
     @property
     def task(self) -> str:
@@ -101,25 +111,20 @@ def find_policies(
             )
         else:
             found = loaded[name]
-            policies.append(NamedPolicy(label, found.module, found.source, found.environment))
+            policies.append(replace(found, name=label))
     return policies
 
 
-@dataclass(frozen=True)
-class _Loaded:
-    module: DeployedPolicy
-    source: str
-    environment: Mapping[str, Any]
-
-
-def _load(name: str, device: str | torch.device) -> _Loaded:
+def _load(name: str, device: str | torch.device) -> NamedPolicy:
     try:
         path = locate(name)
         if path.suffix == CHECKPOINT_SUFFIX:
-            return _Loaded(policy_from_checkpoint(path, device), str(path), _run_environment(path))
-        module = load_policy(path, device)
-        config = read_description(path).get("config") or {}
-        return _Loaded(module, str(path), config.get("environment") or {})
+            module = policy_from_checkpoint(path, device)
+            return NamedPolicy(name, module, str(path), _run_environment(path))
+        description = read_description(path)
+        environment = (description.get("config") or {}).get("environment") or {}
+        training = description.get("training") or {}
+        return NamedPolicy(name, load_policy(path, device), str(path), environment, training)
     except FileNotFoundError as error:
         raise ConfigurationError(f"policy={error}, {RANDOM} or {UNTRAINED}") from error
     except BundleError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -108,14 +108,29 @@ def write_json(path: Path, groups: Sequence[ResultGroup]) -> None:
     path.write_text(json.dumps(document, indent=2) + "\n")
 
 
-def write_markdown(path: Path, title: str, groups: Sequence[ResultGroup]) -> None:
-    """Write the tables of all groups for a document: ours with intervals, the paper's rows, differences."""
+def write_markdown(
+    path: Path, title: str, groups: Sequence[ResultGroup], experience: Mapping[str, str]
+) -> None:
+    """Write the tables of all groups for a document: ours with intervals, the paper's rows, differences.
+
+    Args:
+        path: File to write.
+        title: Of the whole.
+        groups: Of results.
+        experience: How long each policy was trained, in words; those of the same budget are named together.
+    """
     first = groups[0].results[0]
     lines = [
         f"**{title}.** {len(first.trials)} trials, {first.limits.rotations} rotations at most, "
         f"{first.limits.timeout:g} s a goal, seed {first.seed}; ± standard deviation over trials, "
         f"[{CONFIDENCE:.0%} bootstrap interval of the mean].",
     ]
+    budgets: dict[str, list[str]] = {}
+    for policy, words in experience.items():
+        budgets.setdefault(words, []).append(policy)
+    for words, policies in budgets.items():
+        if words:
+            lines[0] += f" {', '.join(policies)}: {words}."
     for group in groups:
         lines += ["", ", ".join(describe_settings(group.results[0])) + ":", ""]
         lines += _markdown_rows(group)

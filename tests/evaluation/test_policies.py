@@ -40,6 +40,12 @@ def test_a_run_a_bundle_and_its_description_are_one_policy(run: Path) -> None:
         assert policy.environment["task"] == "prism"
 
 
+def test_a_shipped_policy_says_how_long_it_was_trained(run: Path) -> None:
+    shipped, other = find_policies(["block", str(run)])
+    assert shipped.experience == "13.3 M frames from block_none"
+    assert other.experience == ""
+
+
 def test_untrained_is_the_trained_ones_network_with_fresh_repeatable_weights(run: Path) -> None:
     trained, untrained = find_policies([str(run), "untrained"], seed=3)
     assert untrained.module.actor.config == SMALL

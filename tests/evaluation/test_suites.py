@@ -78,11 +78,13 @@ def test_the_papers_rows_stand_below_ours(tmp_path: Path) -> None:
         ResultGroup((results("mine", [50, 3, 0]), results("other", [2, 2, 2])), rows),
         ResultGroup((results("mine", [50, 50, 1]),), (TABLE_3["block", "simulation"],)),
     ]
-    write_markdown(tmp_path / "t.md", "Table", groups)
+    experience = {"mine": "2.5 M frames from block_none", "other": "2.5 M frames from block_none", "new": ""}
+    write_markdown(tmp_path / "t.md", "Table", groups, experience)
     text = (tmp_path / "t.md").read_text()
     assert "| mine | 17.67 ± 28.04 |" in text  # deviations 32.3, -14.7, -17.7: squares 1573, over 2
     assert "| paper: No physics randomizations (state), hand | 3.5 ± 2.5 |  | 2 |" in text
     assert "| paper, simulation, 100 trials | 43.4 ± 13.8 |" in text
+    assert text.splitlines()[0].endswith(" mine, other: 2.5 M frames from block_none.")
     assert "mine less other, the same trials: +15.67" in text
     plot_groups(tmp_path / "t.png", "Table", groups)
     image = Image.open(tmp_path / "t.png")
