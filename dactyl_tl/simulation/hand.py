@@ -45,6 +45,10 @@ REFERENCE_FRAME_POSITION = (0.046, -0.035, 0.216)
 REFERENCE_MARKERS = ((0.007, -0.009, -0.006), (0.085, -0.009, -0.006), (0.085, -0.009, -0.084))
 """Reference markers in a frame on the forearm, m (as above)."""
 
+LOCKED_WRIST = -0.32
+"""Angle of WRJ0 where it is locked, rad. The paper gives none; gymnasium-robotics' hand begins here. At zero the
+block lies on the palm, out of the fingers' reach (docs/log.md)."""
+
 NAIL_BOX_FINGER = ((0.0, 0.0085, 0.018), (0.005, 0.002, 0.007))
 NAIL_BOX_THUMB = ((0.0105, 0.0, 0.020), (0.002, 0.005, 0.007))
 """Centre and half-sizes of the occlusion box on the back of a nail, in the distal link's frame, m."""
@@ -153,7 +157,7 @@ def edit_hand(spec: mujoco.MjSpec, hand: str, *, locked_wrist: bool, strip: bool
     Args:
         spec: from :func:`load_hand_spec`.
         hand: the parameter set, one of :data:`HANDS`.
-        locked_wrist: fix the wrist's pitch joint WRJ0 at zero (Section 6.1).
+        locked_wrist: fix the wrist's pitch joint WRJ0 at :data:`LOCKED_WRIST` (Section 6.1).
         strip: remove what costs time and does not matter: sensors, tendons that never bind, and the
             uncalibrated hand's friction loss, 0.001 Nm in every joint: less than a hundredth of any
             servo's torque, but 24 constraint rows and a quarter of the time.
@@ -249,4 +253,4 @@ def _lock_wrist(spec: mujoco.MjSpec) -> None:
     equality = spec.add_equality(
         name="locked_wrist", type=mujoco.mjtEq.mjEQ_JOINT, objtype=mujoco.mjtObj.mjOBJ_JOINT, name1=joint.name
     )
-    equality.data[:5] = 0.0
+    equality.data[:5] = LOCKED_WRIST, 0.0, 0.0, 0.0, 0.0
