@@ -46,8 +46,8 @@ REFERENCE_MARKERS = ((0.007, -0.009, -0.006), (0.085, -0.009, -0.006), (0.085, -
 """Reference markers in a frame on the forearm, m (as above)."""
 
 LOCKED_WRIST = -0.32
-"""Angle of WRJ0 where it is locked, rad. The paper gives none; gymnasium-robotics' hand begins here. At zero the
-block lies on the palm, out of the fingers' reach (docs/log.md)."""
+"""Angle of WRJ0 where it is locked, rad. The paper gives none; gymnasium-robotics' hand begins here. At zero
+the block lies on the palm, out of the fingers' reach (docs/log.md)."""
 
 NAIL_BOX_FINGER = ((0.0, 0.0085, 0.018), (0.005, 0.002, 0.007))
 NAIL_BOX_THUMB = ((0.0105, 0.0, 0.020), (0.002, 0.005, 0.007))
