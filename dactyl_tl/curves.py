@@ -61,7 +61,7 @@ def plot_curves(runs: Mapping[str, Path], picture: Path, curves: Mapping[str, st
     for axis in axes[len(present) :]:
         axis.set_visible(False)
     if len(rows) > 1:
-        axes[0].legend(frameon=False)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3, frameon=False)
     figure.align_ylabels()
     figure.savefig(picture, dpi=120)
     return True
