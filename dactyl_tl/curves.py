@@ -55,6 +55,7 @@ def plot_curves(runs: Mapping[str, Path], picture: Path, curves: Mapping[str, st
             )
         axis.set_ylabel(label)
         axis.set_xlabel("environment frames")
+        axis.set_xlim(0, 1.02 * max(run[-1][FRAMES] for run in rows.values() if run))
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
