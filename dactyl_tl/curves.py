@@ -42,6 +42,7 @@ def plot_curves(runs: Mapping[str, Path], picture: Path, curves: Mapping[str, st
     present = {key: label for key, label in curves.items() if any(r and key in r[-1] for r in rows.values())}
     if not present:
         return False
+    longest = max(run[-1][FRAMES] for run in rows.values() if run)
     figure = Figure(figsize=(9.0, 2.3 * math.ceil(len(present) / 2)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = list(figure.subplots(math.ceil(len(present) / 2), 2, squeeze=False).flat)
@@ -55,7 +56,7 @@ def plot_curves(runs: Mapping[str, Path], picture: Path, curves: Mapping[str, st
             )
         axis.set_ylabel(label)
         axis.set_xlabel("environment frames")
-        axis.set_xlim(0, 1.02 * max(run[-1][FRAMES] for run in rows.values() if run))
+        axis.set_xlim(0, 1.02 * longest)
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)

@@ -21,7 +21,7 @@ from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.machine import installed_version, memory_gib, processor
 from dactyl_tl.policies import CURVE
 from dactyl_tl.restoring import resolve_checkpoint
-from dactyl_tl.stages import config_of, run_of, stage_of, write_curve
+from dactyl_tl.stages import config_of, run_of, stage_of, stage_of_run, write_curve
 
 
 def export(
@@ -40,14 +40,14 @@ def export(
         run: directory of a training run.
         directory: of the bundle.
         checkpoint: of that run; by default its last.
-        commands: of all stages, where their own records name what only this machine has.
+        commands: one for each training of all stages, where their records name what only this machine has.
         after: what it went on from, the first one first: runs, exported bundles or names of shipped policies.
 
     Raises:
-        ConfigurationError: there is no such run or checkpoint, or another number of commands than of stages.
+        ConfigurationError: there is no such run or checkpoint, or not one command for each training.
     """
     path = resolve_checkpoint(checkpoint or run, "run")
-    stages = [*(stage_of(each, "after") for each in after), stage_of(path, "run")]
+    stages = [*(stage_of(each, "after") for each in after), stage_of_run(path)]
     recorded = list(chain.from_iterable(stage.commands for stage in stages))
     if commands and len(commands) != len(recorded):
         raise ConfigurationError(

@@ -40,19 +40,22 @@ class Stage:
     Attributes:
         source: shipped policy that its first weights came from; None where they were new or of no name.
         commands: of each training.
-        minutes: wall-clock time.
         rows: the curve, with :data:`FRAMES` and :data:`MINUTES` since the stage began; not empty.
     """
 
     source: str | None
     commands: tuple[str, ...]
-    minutes: float
     rows: Rows
 
     @property
     def frames(self) -> int:
         """Environment frames."""
         return int(self.rows[-1][FRAMES])
+
+    @property
+    def minutes(self) -> float:
+        """Wall-clock time."""
+        return self.rows[-1][MINUTES]
 
 
 def stage_of(path: Path, name: str) -> Stage:
@@ -67,15 +70,22 @@ def stage_of(path: Path, name: str) -> Stage:
     """
     if str(path) in shipped_policies() or (path / DESCRIPTION).is_file():
         return _of_bundle(locate(path), name)
-    checkpoint = resolve_checkpoint(path, name)
+    return stage_of_run(resolve_checkpoint(path, name))
+
+
+def stage_of_run(checkpoint: Path) -> Stage:
+    """The training of a run until ``checkpoint``.
+
+    Raises:
+        ConfigurationError: the run kept no metrics.
+    """
     run, frames = run_of(checkpoint), frames_of(checkpoint)
     rows = [row for row in read_metrics(run / "metrics.csv") if row[FRAMES] <= frames]
     if not rows:
-        raise ConfigurationError(f"{name}={path} has no metrics.csv of its training; log with logger=csv")
-    minutes = list(accumulate(_minutes(rows)))
-    timed = [{**row, MINUTES: until} for row, until in zip(rows, minutes, strict=True)]
+        raise ConfigurationError(f"{run} has no metrics.csv of its training; log with logger=csv")
+    timed = [{**row, MINUTES: until} for row, until in zip(rows, accumulate(_minutes(rows)), strict=True)]
     asked = config_of(run)["policy"]
-    return Stage(asked if asked in shipped_policies() else None, (_command(run),), minutes[-1], timed)
+    return Stage(asked if asked in shipped_policies() else None, (_command(run),), timed)
 
 
 def run_of(checkpoint: Path) -> Path:
@@ -115,7 +125,7 @@ def _of_bundle(bundle: Path, name: str) -> Stage:
     rows = read_metrics(bundle / CURVE)
     if training is None or not rows:
         raise ConfigurationError(f"{name}={bundle} keeps no record of its training; give the run instead")
-    return Stage(training["from"], tuple(training["commands"]), training["minutes"], rows)
+    return Stage(training["from"], tuple(training["commands"]), rows)
 
 
 def _command(run: Path) -> str:

@@ -114,7 +114,7 @@ def test_a_bundle_may_be_the_first_stage(run, tmp_path):
 
 def test_a_curve_is_short_and_keeps_its_end_and_its_mean(tmp_path):
     rows = [{"frames": 10.0 * k, "minutes": k / 60, "episode/successes": float(k)} for k in range(1, 1001)]
-    stage = Stage(None, ("python train.py",), 1000 / 60, rows)
+    stage = Stage(None, ("python train.py",), rows)
     write_curve(tmp_path / CURVE, [stage, stage])
     with (tmp_path / CURVE).open() as file:
         written = list(csv.DictReader(file))
@@ -155,11 +155,13 @@ def test_the_command_goes_on_from_a_shipped_policy_and_then_from_its_own_run(tmp
 
 
 def test_finetuning_a_shipped_policy_runs_on_its_two_ranks(tmp_path):
-    words = ["experiment=finetune", "policy=block", "logger=csv", f"hydra.run.dir={tmp_path}", "frames=128"]
+    words = ["experiment=finetune", "policy=block", "resume=auto", "logger=csv", f"hydra.run.dir={tmp_path}"]
     words += ["collection.num_envs=4", "ppo.minibatches=2", "environment.initial_states.steps=2"]
-    done = _train(words)
-    assert done.returncode == 0, done.stderr
-    assert "128 frames" in done.stdout
+    for frames in (128, 256):
+        done = _train([*words, f"frames={frames}"])
+        assert done.returncode == 0, done.stderr
+        assert f"{frames} frames" in done.stdout
+    assert load_actor(tmp_path / "bundles" / "last").config.dense == 256
 
 
 def _train(words):

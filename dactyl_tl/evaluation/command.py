@@ -94,9 +94,10 @@ def evaluate(cfg: DictConfig, console: Console | None = None) -> Evaluation:
                     video.close()
             groups.append(ResultGroup(tuple(results), tuple(plan.paper)))
             _print_group(console, groups[-1])
-    files = _write(settings, plans, groups)
+    policies = list({policy.name: policy for plan in plans for policy in plan.policies}.values())
+    files = _write(settings, policies, groups)
     files += [video.path for videos, _ in pictures for video in videos if video]
-    _print_sources(console, plans, files)
+    _print_sources(console, policies, files)
     return Evaluation(
         tuple(chain.from_iterable(group.results for group in groups)),
         tuple(chain.from_iterable(group.comparisons for group in groups)),
@@ -206,7 +207,9 @@ def _is_the_papers(settings: EvaluationSettings) -> bool:
     return settings.limits == Limits() and not settings.goals
 
 
-def _write(settings: EvaluationSettings, plans: Sequence[_Plan], groups: Sequence[ResultGroup]) -> list[Path]:
+def _write(
+    settings: EvaluationSettings, policies: Sequence[NamedPolicy], groups: Sequence[ResultGroup]
+) -> list[Path]:
     output = settings.output_directory
     files = [output / JSON, output / CSV, output / PLOT]
     write_json(files[0], groups)
@@ -216,8 +219,7 @@ def _write(settings: EvaluationSettings, plans: Sequence[_Plan], groups: Sequenc
         return files
     title = SUITES[settings.suite].title
     plot_groups(files[2], title, groups)
-    experience = {policy.name: policy.experience for plan in plans for policy in plan.policies}
-    write_markdown(output / MARKDOWN, title, groups, experience)
+    write_markdown(output / MARKDOWN, title, groups, {each.name: each.experience for each in policies})
     return [*files, output / MARKDOWN]
 
 
@@ -227,11 +229,10 @@ def _print_group(console: Console, group: ResultGroup) -> None:
         console.print(comparison_table(group.comparisons))
 
 
-def _print_sources(console: Console, plans: Sequence[_Plan], files: Sequence[Path]) -> None:
-    policies = {policy.name: policy for plan in plans for policy in plan.policies}
-    for name, policy in policies.items():
-        experience = f" ({policy.experience})" if policy.experience else ""
-        console.print(f"{name}: {policy.source}{experience}", style="dim", soft_wrap=True, highlight=False)
+def _print_sources(console: Console, policies: Sequence[NamedPolicy], files: Sequence[Path]) -> None:
+    for each in policies:
+        experience = f" ({each.experience})" if each.experience else ""
+        console.print(f"{each.name}: {each.source}{experience}", style="dim", soft_wrap=True, highlight=False)
     for path in files:
         console.print(f"wrote {path}", style="dim", soft_wrap=True, highlight=False)
 
