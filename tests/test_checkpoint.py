@@ -200,7 +200,7 @@ def test_a_missing_file_is_named(bundle):
 
 def test_nothing_there_is_not_found(tmp_path):
     with pytest.raises(
-        FileNotFoundError, match=r"elsewhere does not exist; choose .*block_none, a bundle's directory"
+        FileNotFoundError, match=r"elsewhere does not exist; choose block, .*, a bundle's directory"
     ):
         load_policy(tmp_path / "elsewhere")
 
