@@ -23,7 +23,7 @@ from dactyl_tl.checkpoint import (
     save_bundle,
 )
 from dactyl_tl.models import NetworkConfig, build_actor, build_critic
-from dactyl_tl.policies import DESCRIPTION
+from dactyl_tl.policies import DESCRIPTION, shipped_policies
 from tests.learning.cue import CueEnv
 from tests.learning.runs import fit, make_module
 
@@ -199,8 +199,9 @@ def test_a_missing_file_is_named(bundle):
 
 
 def test_nothing_there_is_not_found(tmp_path):
+    names = ", ".join(shipped_policies())
     with pytest.raises(
-        FileNotFoundError, match=r"elsewhere does not exist; choose block, .*, a bundle's directory"
+        FileNotFoundError, match=f"elsewhere does not exist; choose {names}, a bundle's directory"
     ):
         load_policy(tmp_path / "elsewhere")
 
