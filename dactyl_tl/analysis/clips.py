@@ -15,6 +15,9 @@ MARGIN = 0.8
 SLOWED = 4
 """A film shows the trial this many times slower than it was."""
 
+REPEATED = 2
+"""Frames of a control step: players dislike few a second."""
+
 
 def film(
     path: Path,
@@ -25,7 +28,7 @@ def film(
     *,
     task: str,
     hand: str,
-    size: tuple[int, int] = (640, 480),
+    size: tuple[int, int] = (480, 480),
 ) -> None:
     """Film some control steps of a trial, with some time around them, in slow motion.
 
@@ -45,8 +48,8 @@ def film(
     around = round(MARGIN / CONTROL_PERIOD)
     steps = range(max(0, shown.start - around), min(len(record.running), shown.stop + around))
     with (
-        HandRenderer(task, width=size[0], height=size[1], hand=hand) as renderer,
-        VideoWriter(path, fps=1 / CONTROL_PERIOD / SLOWED) as video,
+        HandRenderer(task, width=size[0], height=size[1], hand=hand, view="fingers") as renderer,
+        VideoWriter(path, fps=REPEATED / CONTROL_PERIOD / SLOWED) as video,
     ):
         for step in steps:
             if not record.running[step, trial]:
@@ -55,5 +58,5 @@ def film(
             now = [part for part, on in zip(PARTS, record.touching[step, trial], strict=True) if on]
             words = title if step in shown else f"touching: {', '.join(now) or 'nothing'}"
             picture = caption(picture, words)
-            for _ in range(2):  # players dislike few frames a second
+            for _ in range(REPEATED):
                 video.write(picture)

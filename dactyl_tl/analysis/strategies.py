@@ -266,7 +266,7 @@ def account_table(facts: dict[str, Any], title: str) -> list[Table]:
         touched.add_row(part, f"{share:.1%}")
     done = Table(width=80)
     done.add_column("what is done", ratio=1)
-    for column in ("a minute", "turning meanwhile", "mean size", "mostly with"):
+    for column in ("a minute", "turning", "mean size", "mostly with"):
         done.add_column(column, justify="right")
     units = {"pivot": "rad", "slide": "m", "gait": "fingers"}
     for kind, each in facts["events"].items():

@@ -23,7 +23,7 @@ QUALITY = 8
 
 
 def caption(picture: NDArray[np.uint8], text: str, *, faded: bool = False) -> NDArray[np.uint8]:
-    """Write a line of text into the upper left corner.
+    """Write a line of text into the upper left corner, smaller where it would not fit.
 
     Args:
         picture: (height, width, 3).
@@ -34,8 +34,10 @@ def caption(picture: NDArray[np.uint8], text: str, *, faded: bool = False) -> ND
     if faded:
         image = Image.blend(image, Image.new("RGBA", image.size, (255, 255, 255, 255)), 0.45)
     if text:
-        font = _font(max(11, picture.shape[0] // 20))
         margin = picture.shape[0] // 40
+        font = _font(max(11, picture.shape[0] // 20))
+        room = picture.shape[1] - 4 * margin
+        font = _font(max(8, int(font.size * min(1.0, room / font.getlength(text)))))
         layer = Image.new("RGBA", image.size, (0, 0, 0, 0))
         draw = ImageDraw.Draw(layer)
         left, top, right, bottom = draw.textbbox((2 * margin, 1.6 * margin), text, font=font)

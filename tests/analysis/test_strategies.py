@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 
@@ -172,4 +173,10 @@ def test_the_command_writes_its_account_and_films(tmp_path: Path, capsys: pytest
     assert sum(facts["grasps"].values()) == pytest.approx(1.0)
     assert sum(facts["turning_by_grasp"].values()) == pytest.approx(1.0)
     assert len(list(tmp_path.glob("*.mp4"))) == len(facts["longest"])
+    for event in facts["longest"]:
+        steps = event["stop"] - event["start"]
+        film = iio.immeta(tmp_path / f"{event['kind']}_0.mp4")["duration"]
+        # Slowed four times, at most 0.8 s before and after.
+        assert steps * 0.32 <= film + 0.01
+        assert film <= (steps + 20) * 0.32 + 0.01
     assert "how the object is held" in capsys.readouterr().out

@@ -48,3 +48,10 @@ def test_a_caption_darkens_its_corner_only() -> None:
     assert written[:30, :100].min() < 80
     np.testing.assert_array_equal(written[60:], plain[60:])
     assert caption(plain, "", faded=True).mean() > 215
+
+
+def test_a_long_caption_is_written_smaller_instead_of_beyond_the_edge() -> None:
+    plain = np.full((480, 480, 3), 200, np.uint8)
+    written = caption(plain, "touching: " + ", ".join(["little side"] * 5))
+    dark = np.flatnonzero((written < 80).any((0, 2)))
+    assert 440 < dark.max() < 470
