@@ -78,15 +78,19 @@ def _endings(results: Sequence[TrialResults]) -> Table:
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> RenderableType:
-    """Paired differences between policies, for a terminal."""
+    """Paired differences between one policy and others, for a terminal.
+
+    Args:
+        comparisons: All of the same first policy; not empty.
+    """
     table = _table(
-        "the same trials", "mean\ndifference", f"paired\n{CONFIDENCE:.0%} interval", "wins / ties /\nlosses",
-        "intervals\napart",
+        f"{comparisons[0].first} less …,\nthe same trials", "mean\ndifference",
+        f"paired\n{CONFIDENCE:.0%} interval", "wins / ties /\nlosses", "intervals\napart",
     )  # fmt: skip
     for comparison in comparisons:
         difference = comparison.difference
         table.add_row(
-            f"{comparison.first} − {comparison.second}",
+            comparison.second,
             f"{difference.estimate:+.2f}",
             f"{difference.low:+.2f} to {difference.high:+.2f}",
             f"{comparison.wins} / {comparison.ties} / {comparison.losses}",
