@@ -17,6 +17,7 @@ from dactyl_tl.evaluation.settings import register_evaluation_schema
 from dactyl_tl.evaluation.suites import SUITES, Group, Suite
 from dactyl_tl.evaluation.violins import plot_groups
 from dactyl_tl.launch import config_directory
+from dactyl_tl.policies import shipped_policies
 from tests.evaluation.test_report import results
 
 SHORT = ["limits.timeout=0.8", "limits.rotations=2", "initial_states.steps=3", "threads=1", "trials=3"]
@@ -101,3 +102,8 @@ def test_suites_hold_every_row_of_their_tables() -> None:
         assert set(group.paper) == {row for row in table.values() if "vision" not in row.label}
         assert len(group.policies) == len(group.paper)
         assert group.randomization == "all"
+
+
+def test_every_policy_of_a_suite_comes_with_the_package() -> None:
+    wanted = {policy for suite in SUITES.values() for group in suite.groups for policy in group.policies}
+    assert wanted <= set(shipped_policies())
