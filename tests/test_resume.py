@@ -19,6 +19,16 @@ from tests.compose import TOY, compose
 FRAMES = 64
 """Of a rollout of experiment=smoke."""
 
+CURRICULUM = (
+    TOY,
+    "collection.window=4",
+    "ppo.learning_rate_schedule=kl",
+    "callbacks=[default,curriculum]",
+    "callbacks.goal_curriculum.threshold=0.0",
+    "callbacks.goal_curriculum.episodes=1",
+)
+"""A goal curriculum that moves at every rollout, and a schedule with memory."""
+
 
 def run(directory: Path, rollouts: int, *overrides: str, resume: Path | None = None) -> dict:
     words = ["experiment=smoke", f"frames={rollouts * FRAMES}", *overrides]
@@ -89,17 +99,7 @@ def assert_one_run(folder: Path, frames: int) -> list[dict[str, float]]:
         ),
         pytest.param(("collection=inprocess", "environment.engine=warp"), id="warp"),
         pytest.param(
-            (
-                TOY,
-                "collection=inprocess",
-                "collection.workers=2",
-                "collection.num_envs=2",
-                "collection.window=4",
-                "ppo.learning_rate_schedule=kl",
-                "callbacks=[default,curriculum]",
-                "callbacks.goal_curriculum.threshold=0.0",
-                "callbacks.goal_curriculum.episodes=1",
-            ),
+            ("collection=inprocess", "collection.workers=2", "collection.num_envs=2", *CURRICULUM),
             id="toy-curriculum-schedule",
         ),
     ],
@@ -140,17 +140,7 @@ def test_same_seed_same_weights_other_seed_others(tmp_path: Path) -> None:
     "overrides",
     [
         pytest.param((), id="hand"),
-        pytest.param(
-            (
-                TOY,
-                "collection.window=4",
-                "ppo.learning_rate_schedule=kl",
-                "callbacks=[default,curriculum]",
-                "callbacks.goal_curriculum.threshold=0.0",
-                "callbacks.goal_curriculum.episodes=1",
-            ),
-            id="toy-curriculum-schedule",
-        ),
+        pytest.param(CURRICULUM, id="toy-curriculum-schedule"),
     ],
 )
 def test_two_ranks_resume_bit_exactly(tmp_path: Path, overrides: tuple[str, ...]) -> None:
