@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -82,9 +83,8 @@ class Run:
     @property
     def directory(self) -> Path:
         """Of the training run."""
-        return (
-            self.folder / self.comparison.name / self.arm.replace(" ", "_").replace("'", "") / str(self.seed)
-        )
+        name = re.sub(r"[^\w.-]+", "_", self.arm.replace("'", ""))  # Hydra reads a comma as a list's
+        return self.folder / self.comparison.name / name / str(self.seed)
 
     @property
     def results(self) -> Path:

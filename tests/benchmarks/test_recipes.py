@@ -23,7 +23,7 @@ frames = 4096
 trials = ["trials=2", "limits.timeout=0.8", "initial_states.steps=3"]
 
 [tiny.arms]
-"without smoothing" = ["environment.actions.smoothing=0"]
+"policy's actions, without smoothing" = ["environment.actions.smoothing=0"]
 """
 
 
@@ -81,7 +81,7 @@ def test_a_comparison_runs_from_end_to_end_and_only_once(tmp_path, monkeypatch, 
     assert found["frames"] == 4096
     assert {arm: len(seeds[0]) for arm, seeds in found["successes"].items()} == {
         BASELINE: 2,
-        "without smoothing": 2,
+        "policy's actions, without smoothing": 2,
     }
     assert "without smoothing" in capsys.readouterr().out
     monkeypatch.setattr(subprocess, "Popen", lambda *args, **kwargs: pytest.fail("it was complete"))
