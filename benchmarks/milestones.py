@@ -1,7 +1,9 @@
 """``python -m benchmarks.milestones [NAME ...]``: frames and hours to so many goals an episode.
 
 Read off the curves that come with the shipped policies; those of the policy that one started from are
-included. Training gives 8 s for a goal and ends an episode at 50; a trial of section 6.2 gives 80 s.
+included. Several trainings of one bundle are not told apart: what a policy of Table 5 reached, it reached
+without randomizations. Training gives 8 s for a goal and ends an episode at 50; a trial of section 6.2 gives
+80 s.
 """
 
 from __future__ import annotations
