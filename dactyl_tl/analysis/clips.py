@@ -15,6 +15,9 @@ MARGIN = 0.8
 SLOWED = 4
 """A film shows the trial this many times slower than it was."""
 
+SIZE = 480
+"""Pixels, each way."""
+
 REPEATED = 2
 """Frames of a control step: players dislike few a second."""
 
@@ -28,7 +31,6 @@ def film(
     *,
     task: str,
     hand: str,
-    size: tuple[int, int] = (480, 480),
 ) -> None:
     """Film some control steps of a trial, with some time around them, in slow motion.
 
@@ -40,7 +42,6 @@ def film(
         title: written on these; what touches the object is on the others.
         task: key of :data:`dactyl_tl.simulation.scene.TASKS`.
         hand: parameters of the simulation.
-        size: pixels.
 
     Raises:
         RendererError: there is no working OpenGL.
@@ -48,7 +49,7 @@ def film(
     around = round(MARGIN / CONTROL_PERIOD)
     steps = range(max(0, shown.start - around), min(len(record.running), shown.stop + around))
     with (
-        HandRenderer(task, width=size[0], height=size[1], hand=hand, view="fingers") as renderer,
+        HandRenderer(task, width=SIZE, height=SIZE, hand=hand, view="fingers") as renderer,
         VideoWriter(path, fps=REPEATED / CONTROL_PERIOD / SLOWED) as video,
     ):
         for step in steps:

@@ -31,6 +31,7 @@ from tensordict import TensorDictBase
 from dactyl_tl.contract import CONTROL_PERIOD
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.evaluation.policies import NamedPolicy, find_policies
+from dactyl_tl.evaluation.report import TABLE_WIDTH
 from dactyl_tl.evaluation.statistics import CONFIDENCE, Interval, bootstrap_mean
 from dactyl_tl.evaluation.trials import act_once, batch_seed_of, empty_memory
 from dactyl_tl.evaluation.worlds import simulated_world
@@ -199,7 +200,7 @@ def plot_probes(path: Path, probes: Sequence[Probe], title: str) -> None:
 
 def table(probes: Sequence[Probe], title: str) -> Table:
     """For a terminal."""
-    shown = Table(title=title, title_justify="left", width=80)
+    shown = Table(title=title, title_justify="left", width=TABLE_WIDTH)
     shown.add_column("above its median?", ratio=1)
     for column in ("coordinates", "right", f"{CONFIDENCE:.0%} interval", "paper"):
         shown.add_column(column, justify="right", no_wrap=True)

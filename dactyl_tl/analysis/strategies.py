@@ -37,6 +37,7 @@ from dactyl_tl.analysis.contacts import (
 from dactyl_tl.contract import CONTROL_PERIOD, FINGERS
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.evaluation.policies import find_policies
+from dactyl_tl.evaluation.report import TABLE_WIDTH
 from dactyl_tl.evaluation.trials import run_trials
 from dactyl_tl.evaluation.watchers import progress_bar
 from dactyl_tl.evaluation.worlds import simulated_world
@@ -253,18 +254,18 @@ def _runs(marks: Mask) -> list[tuple[int, int, int]]:
 
 def account_table(facts: dict[str, Any], title: str) -> list[Table]:
     """For a terminal."""
-    held = Table(title=title, title_justify="left", width=80)
+    held = Table(title=title, title_justify="left", width=TABLE_WIDTH)
     held.add_column("how the object is held", ratio=1)
     held.add_column("time", justify="right")
     held.add_column("turning", justify="right")
     for name in GRASPS:
         held.add_row(name, f"{facts['grasps'][name]:.1%}", f"{facts['turning_by_grasp'][name]:.1%}")
-    touched = Table(width=80)
+    touched = Table(width=TABLE_WIDTH)
     touched.add_column("touches the object", ratio=1)
     touched.add_column("time", justify="right")
     for part, share in facts["touching"].items():
         touched.add_row(part, f"{share:.1%}")
-    done = Table(width=80)
+    done = Table(width=TABLE_WIDTH)
     done.add_column("what is done", ratio=1)
     for column in ("a minute", "turning", "mean size", "mostly with"):
         done.add_column(column, justify="right")
