@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 
 import safetensors
 import torch
+from omegaconf import OmegaConf
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
@@ -33,7 +34,7 @@ from torch import Tensor
 from dactyl_tl.machine import installed_version
 from dactyl_tl.models import Actor, Critic, DeployedPolicy, NetworkConfig, build_actor, build_critic
 from dactyl_tl.models.description import CHECKPOINT_ENTRY, contract_description, describe
-from dactyl_tl.policies import DESCRIPTION, locate
+from dactyl_tl.policies import CHECKPOINT_SUFFIX, DESCRIPTION, RUN_CONFIG, locate
 
 WEIGHTS = "weights.safetensors"
 VALUE = "value.safetensors"
@@ -136,6 +137,24 @@ def load_critic(path: str | os.PathLike[str], device: str | torch.device = "cpu"
 def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What ``bundle.json`` of the bundle at ``path`` says, for example its ``"config"``."""
     return _read_description(_bundle_directory(path) / DESCRIPTION)
+
+
+def read_environment(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """How the environment was set up in which the policy of a bundle or a training checkpoint learnt.
+
+    Args:
+        path: what :func:`load_policy` takes, or a run's checkpoint.
+
+    Returns:
+        the ``environment`` section of the run's configuration; empty where none was kept.
+    """
+    if Path(path).suffix != CHECKPOINT_SUFFIX:
+        config = read_description(path).get("config")
+    else:
+        beside = Path(path).parent.parent / RUN_CONFIG
+        config = OmegaConf.to_container(OmegaConf.load(beside)) if beside.is_file() else None
+    environment = config.get("environment") if isinstance(config, dict) else None
+    return dict(environment or {})
 
 
 def policy_from_checkpoint(

@@ -20,8 +20,8 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from dactyl_tl.configuration import check, register_schemas
 from dactyl_tl.errors import FAILED, UNUSABLE, ConfigurationError, RankError, TrainingError
-from dactyl_tl.policies import BEST, BUNDLES, CHECKPOINTS, LAST
-from dactyl_tl.restoring import continuation, network_of, resolve_checkpoint, shown
+from dactyl_tl.policies import BEST, BUNDLES, CHECKPOINTS, LAST, RUN_CONFIG
+from dactyl_tl.restoring import actions_of, continuation, network_of, resolve_checkpoint, shown
 from dactyl_tl.training import TrainingResult, train
 
 AUTO = "auto"
@@ -122,9 +122,9 @@ def resumed_config(cfg: DictConfig, overrides: list[str]) -> DictConfig:
     """
     checkpoint = resolve_checkpoint(cfg.resume, "resume")
     run = checkpoint.parent.parent
-    if not (run / "config.yaml").is_file():
-        raise ConfigurationError(f"resume={cfg.resume} has no config.yaml in {run}")
-    saved = OmegaConf.load(run / "config.yaml")
+    if not (run / RUN_CONFIG).is_file():
+        raise ConfigurationError(f"resume={cfg.resume} has no {RUN_CONFIG} in {run}")
+    saved = OmegaConf.load(run / RUN_CONFIG)
     assert isinstance(saved, DictConfig)
     for override in overrides:
         key, _, _ = override.lstrip("+").partition("=")
@@ -138,16 +138,19 @@ def resumed_config(cfg: DictConfig, overrides: list[str]) -> DictConfig:
 
 
 def adapted_config(cfg: DictConfig, overrides: list[str]) -> DictConfig:
-    """The configuration with the network of the policy that training starts from.
+    """The configuration with the network of the policy that training starts from, and its kind of actions.
 
-    Where ``overrides`` choose a network themselves, that choice stays; an experiment's gives way.
+    Where ``overrides`` choose these themselves, that choice stays; an experiment's gives way.
 
     Raises:
         ConfigurationError: there is no such policy.
     """
-    chosen = ("network=", "network.")
-    if not any(word.lstrip("+").startswith(chosen) for word in overrides):
+    chosen = {word.lstrip("+").partition("=")[0] for word in overrides}
+    if not any(key.split(".")[0] == "network" for key in chosen):
         cfg.network = asdict(network_of(cfg.policy))
+    for name, value in actions_of(cfg.policy).items():
+        if f"environment.actions.{name}" not in chosen:
+            cfg.environment.actions[name] = value
     return cfg
 
 
@@ -185,6 +188,7 @@ def _announce(cfg: DictConfig) -> None:
     limit += [f"{cfg.frames:,} frames"] if cfg.frames is not None else []
     print(
         f"{environment.task}, randomization {environment.randomization}, "
+        f"{'relative' if environment.actions.relative else 'absolute'} actions, "
         f"{network.policy} policy of {network.dense} and {network.lstm} units, "
         f"{collection.workers} x {collection.num_envs} simulations ({collection.kind}), "
         f"{' or '.join(limit) or 'until Ctrl-C'}\nrun directory: {shown(Path(cfg.output_dir))}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,6 +14,7 @@ from dactyl_tl.checkpoint import (
     critic_from_checkpoint,
     load_actor,
     load_critic,
+    read_environment,
 )
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.learning import PPOModule
@@ -101,6 +103,11 @@ def resolve_policy(path: str | Path, name: str = "policy") -> Path:
 def network_of(path: str | Path, name: str = "policy") -> NetworkConfig:
     """Sizes of the network that ``policy=`` means. Raises as :func:`resolve_policy`."""
     return _actor(resolve_policy(path, name), name).config
+
+
+def actions_of(path: str | Path, name: str = "policy") -> dict[str, Any]:
+    """What the actions of ``policy=`` mean, fields of ``ActionConfig``. Raises as :func:`resolve_policy`."""
+    return dict(read_environment(resolve_policy(path, name)).get("actions") or {})
 
 
 def check_sizes(module: PPOModule, path: Path, name: str) -> Actor:

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from dactyl_tl.checkpoint import BundleError, read_description
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.metrics import FRAMES, read_metrics
-from dactyl_tl.policies import CURVE, DESCRIPTION, locate, shipped_policies
+from dactyl_tl.policies import CURVE, DESCRIPTION, RUN_CONFIG, locate, shipped_policies
 from dactyl_tl.restoring import frames_of, resolve_checkpoint
 
 CURVE_POINTS = 200
@@ -95,7 +95,7 @@ def run_of(checkpoint: Path) -> Path:
 
 def config_of(run: Path) -> Any:
     """A run's configuration, of JSON types."""
-    return OmegaConf.to_container(OmegaConf.load(run / "config.yaml"), resolve=True)
+    return OmegaConf.to_container(OmegaConf.load(run / RUN_CONFIG), resolve=True)
 
 
 def write_curve(path: Path, stages: Sequence[Stage]) -> None:

@@ -39,7 +39,7 @@ from dactyl_tl.errors import (
 )
 from dactyl_tl.learning import PPOModule
 from dactyl_tl.models import build_actor, build_critic, check_backend
-from dactyl_tl.policies import CHECKPOINTS, LAST
+from dactyl_tl.policies import CHECKPOINTS, LAST, RUN_CONFIG
 from dactyl_tl.ranks import explain_loss, is_lost_connection, world_size
 from dactyl_tl.resources import out_of_memory
 from dactyl_tl.restoring import check_sizes, frames_of, load_weights, resolve_checkpoint
@@ -271,7 +271,7 @@ def _write_config(cfg: DictConfig, run: Path) -> None:
     movable = cfg.copy()
     movable.output_dir = r"\${output_dir}"
     settings = _plain(movable) | {"output_dir": ".", "resume": None}
-    OmegaConf.save(OmegaConf.create(settings), run / "config.yaml")
+    OmegaConf.save(OmegaConf.create(settings), run / RUN_CONFIG)
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:

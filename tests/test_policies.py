@@ -143,6 +143,21 @@ def test_the_network_follows_the_policy_unless_it_is_asked_for(tmp_path):
         assert adapted_config(compose(tmp_path, words), words).network.dense == 1024
 
 
+def test_actions_mean_what_the_policy_learnt_unless_they_are_asked_for(tmp_path):
+    """A policy of absolute actions that is trained further with relative ones would begin from nothing."""
+    words = ["experiment=smoke", TOY, "environment.actions={relative: false, smoothing: 0.2}"]
+    train(compose(tmp_path / "run", words))
+    for policy in ("", "bundles/last", "checkpoints/last.ckpt"):
+        words = ["experiment=finetune", f"policy={tmp_path / 'run' / policy}"]
+        assert adapted_config(compose(tmp_path, words), words).environment.actions == {
+            "relative": False,
+            "smoothing": 0.2,
+        }
+        words.append("environment.actions.smoothing=0.3")
+        actions = adapted_config(compose(tmp_path, words), words).environment.actions
+        assert (actions.relative, actions.smoothing) == (False, 0.3)
+
+
 def test_the_command_goes_on_from_a_shipped_policy_and_then_from_its_own_run(tmp_path):
     """No word of the network: it is the policy's, at first and when the same line goes on."""
     words = ["policy=block_none", "resume=auto", "logger=csv", f"hydra.run.dir={tmp_path}"]

@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 
-from dactyl_tl.checkpoint import BundleError, load_policy, policy_from_checkpoint, read_description
+from dactyl_tl.checkpoint import (
+    BundleError,
+    load_policy,
+    policy_from_checkpoint,
+    read_description,
+    read_environment,
+)
 from dactyl_tl.contract import NUM_ACTUATORS, NUM_BINS
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.models import DeployedPolicy, NetworkConfig, build_actor
@@ -120,24 +125,13 @@ def _load(name: str, device: str | torch.device) -> NamedPolicy:
         path = locate(name)
         if path.suffix == CHECKPOINT_SUFFIX:
             module = policy_from_checkpoint(path, device)
-            return NamedPolicy(name, module, str(path), _run_environment(path))
-        description = read_description(path)
-        environment = (description.get("config") or {}).get("environment") or {}
-        training = description.get("training") or {}
-        return NamedPolicy(name, load_policy(path, device), str(path), environment, training)
+            return NamedPolicy(name, module, str(path), read_environment(path))
+        training = read_description(path).get("training") or {}
+        return NamedPolicy(name, load_policy(path, device), str(path), read_environment(path), training)
     except FileNotFoundError as error:
         raise ConfigurationError(f"policy={error}, {RANDOM} or {UNTRAINED}") from error
     except BundleError as error:
         raise ConfigurationError(f"policy={name}: {error}") from error
-
-
-def _run_environment(checkpoint: Path) -> Mapping[str, Any]:
-    """How the run that wrote ``checkpoint`` set up its environment, if its configuration is beside it."""
-    path = checkpoint.parent.parent / "config.yaml"
-    if not path.is_file():
-        return {}
-    config = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    return config.get("environment") or {} if isinstance(config, dict) else {}
 
 
 def _untrained(config: NetworkConfig, device: str | torch.device, seed: int) -> DeployedPolicy:

@@ -20,6 +20,9 @@ CURVE = "curve.csv"
 CHECKPOINTS, LAST, BEST, BUNDLES = "checkpoints", "last.ckpt", "best.ckpt", "bundles"
 """Names in a run's directory."""
 
+RUN_CONFIG = "config.yaml"
+"""In a run's directory: its configuration, resolved."""
+
 CHECKPOINT_SUFFIX = ".ckpt"
 
 IN_A_RUN = ("bundles/best", "bundles/last", "checkpoints/best.ckpt", "checkpoints/last.ckpt")
