@@ -154,8 +154,8 @@ def test_only_collection_in_process_can_be_where_the_learner_is(tmp_path: Path) 
         ("randomization=some", "choose from all, no_observation_noise, no_physics, no_unmodeled, none"),
         (
             "experiment=moon",
-            "there is no experiment/moon; choose from block_feedforward, block_none, finetune, "
-            "finetune_gpu, gpu, laptop, paper",
+            "there is no experiment/moon; choose from block_absolute, block_feedforward, block_none, "
+            "finetune, finetune_gpu, gpu, laptop, paper",
         ),
         ("callbacks=[default,fireworks]", "there is no callbacks/fireworks; choose from curriculum, default"),
         ("ppo.learning_speed=1", "unknown setting ppo.learning_speed; choose from gamma, gae_lambda"),
