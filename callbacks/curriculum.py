@@ -25,8 +25,8 @@ class Curriculum(Callback):
         stop: last value.
         step: of each move; its sign does not matter.
         threshold: of the monitored metric.
-        episodes: between two moves; at least the window of the statistics, so that the metric speaks
-            of the present value only.
+        episodes: between two moves; of an ``episode/`` metric at least the window of the statistics, so that
+            it speaks of the present value only.
         monitor: metric of the rollouts.
 
     Raises:

@@ -139,6 +139,11 @@ def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:
     return _read_description(_bundle_directory(path) / DESCRIPTION)
 
 
+def read_run_config(run: Path) -> Any:
+    """The configuration of the training run in the directory ``run``, of JSON types."""
+    return OmegaConf.to_container(OmegaConf.load(run / RUN_CONFIG), resolve=True)
+
+
 def read_environment(path: str | os.PathLike[str]) -> dict[str, Any]:
     """How the environment was set up in which the policy of a bundle or a training checkpoint learnt.
 
@@ -148,11 +153,12 @@ def read_environment(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns:
         the ``environment`` section of the run's configuration; empty where none was kept.
     """
-    if Path(path).suffix != CHECKPOINT_SUFFIX:
+    path = Path(path)
+    run = path.parent.parent
+    if path.suffix != CHECKPOINT_SUFFIX:
         config = read_description(path).get("config")
     else:
-        beside = Path(path).parent.parent / RUN_CONFIG
-        config = OmegaConf.to_container(OmegaConf.load(beside)) if beside.is_file() else None
+        config = read_run_config(run) if (run / RUN_CONFIG).is_file() else None
     environment = config.get("environment") if isinstance(config, dict) else None
     return dict(environment or {})
 

@@ -16,12 +16,17 @@ from pathlib import Path
 
 import torch
 
-from dactyl_tl.checkpoint import actor_from_checkpoint, critic_from_checkpoint, save_bundle
+from dactyl_tl.checkpoint import (
+    actor_from_checkpoint,
+    critic_from_checkpoint,
+    read_run_config,
+    save_bundle,
+)
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.machine import installed_version, memory_gib, processor
 from dactyl_tl.policies import CURVE
 from dactyl_tl.restoring import resolve_checkpoint
-from dactyl_tl.stages import config_of, run_of, stage_of, stage_of_run, write_curve
+from dactyl_tl.stages import run_of, stage_of, stage_of_run, write_curve
 
 
 def export(
@@ -53,7 +58,7 @@ def export(
         raise ConfigurationError(
             f"commands are {len(commands)}, trainings {len(recorded)}; give one for each"
         )
-    config = config_of(run_of(path))
+    config = read_run_config(run_of(path))
     config["policy"] = stages[0].source
     training = {
         "from": stages[0].source,

@@ -148,9 +148,10 @@ def adapted_config(cfg: DictConfig, overrides: list[str]) -> DictConfig:
     chosen = {word.lstrip("+").partition("=")[0] for word in overrides}
     if not any(key.split(".")[0] == "network" for key in chosen):
         cfg.network = asdict(network_of(cfg.policy))
-    for name, value in actions_of(cfg.policy).items():
-        if f"environment.actions.{name}" not in chosen:
-            cfg.environment.actions[name] = value
+    if "environment.actions" not in chosen:
+        for name, value in actions_of(cfg.policy).items():
+            if f"environment.actions.{name}" not in chosen:
+                cfg.environment.actions[name] = value
     return cfg
 
 

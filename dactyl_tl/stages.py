@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 from omegaconf import OmegaConf
 
-from dactyl_tl.checkpoint import BundleError, read_description
+from dactyl_tl.checkpoint import BundleError, read_description, read_run_config
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.metrics import FRAMES, read_metrics
-from dactyl_tl.policies import CURVE, DESCRIPTION, RUN_CONFIG, locate, shipped_policies
+from dactyl_tl.policies import CURVE, DESCRIPTION, locate, shipped_policies
 from dactyl_tl.restoring import frames_of, resolve_checkpoint
 
 CURVE_POINTS = 200
@@ -84,18 +83,13 @@ def stage_of_run(checkpoint: Path) -> Stage:
     if not rows:
         raise ConfigurationError(f"{run} has no metrics.csv of its training; log with logger=csv")
     timed = [{**row, MINUTES: until} for row, until in zip(rows, accumulate(_minutes(rows)), strict=True)]
-    asked = config_of(run)["policy"]
+    asked = read_run_config(run)["policy"]
     return Stage(asked if asked in shipped_policies() else None, (_command(run),), timed)
 
 
 def run_of(checkpoint: Path) -> Path:
     """Directory of the run that wrote ``checkpoint``."""
     return checkpoint.parent.parent
-
-
-def config_of(run: Path) -> Any:
-    """A run's configuration, of JSON types."""
-    return OmegaConf.to_container(OmegaConf.load(run / RUN_CONFIG), resolve=True)
 
 
 def write_curve(path: Path, stages: Sequence[Stage]) -> None:

@@ -156,6 +156,8 @@ def test_actions_mean_what_the_policy_learnt_unless_they_are_asked_for(tmp_path)
         words.append("environment.actions.smoothing=0.3")
         actions = adapted_config(compose(tmp_path, words), words).environment.actions
         assert (actions.relative, actions.smoothing) == (False, 0.3)
+        words[-1] = "environment.actions={relative: true, smoothing: 0.3}"
+        assert adapted_config(compose(tmp_path, words), words).environment.actions.relative
 
 
 def test_the_command_goes_on_from_a_shipped_policy_and_then_from_its_own_run(tmp_path):
