@@ -171,14 +171,18 @@ def check(cfg: DictConfig) -> Settings:
         resolve_randomization(environment["randomization"])
         _check_names(environment)
         check_backend(str(cfg.network.get("backend", "auto")))
+        frames = None if cfg.frames is None else number(cfg.frames, "frames", low=1, whole=True)
+        ppo: dict[str, Any] = OmegaConf.to_container(cfg.ppo, resolve=True)  # type: ignore[assignment]
+        if ppo.get("anneal_frames") is None:
+            ppo["anneal_frames"] = frames
         settings = Settings(
             seed=number(cfg.seed, "seed", low=0, whole=True),
             environment=environment,
             network=build(NetworkConfig, cfg.network, "network"),
-            ppo=build(PPOConfig, cfg.ppo, "ppo"),
+            ppo=build(PPOConfig, ppo, "ppo"),
             collection=build(CollectionConfig, cfg.collection, "collection"),
             minutes=None if cfg.minutes is None else number(cfg.minutes, "minutes", low=0.0),
-            frames=None if cfg.frames is None else number(cfg.frames, "frames", low=1, whole=True),
+            frames=frames,
         )
         if settings.ppo.compile:
             check_compilable(settings.network)

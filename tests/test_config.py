@@ -69,6 +69,16 @@ def test_paper_experiment_is_table_10(tmp_path: Path) -> None:
     assert settings.environment["randomization"] == "all"
 
 
+def test_a_linear_schedule_takes_the_training_that_frames_limit(tmp_path: Path) -> None:
+    words = ["experiment=finetune", "frames=4000"]
+    assert check(compose(tmp_path, words)).ppo.anneal_frames == 4000
+    assert check(compose(tmp_path, [*words, "ppo.anneal_frames=3000"])).ppo.anneal_frames == 3000
+    with pytest.raises(
+        ConfigurationError, match=r"anneal_frames is None; .* or frames, where a schedule is linear"
+    ):
+        check(compose(tmp_path, [*words, "frames=null"]))
+
+
 def test_seeds_differ_between_workers_ranks_sessions_and_runs(tmp_path: Path) -> None:
     seeds: list[int] = []
     for run in (0, 1):
@@ -154,8 +164,7 @@ def test_only_collection_in_process_can_be_where_the_learner_is(tmp_path: Path) 
         ("randomization=some", "choose from all, no_observation_noise, no_physics, no_unmodeled, none"),
         (
             "experiment=moon",
-            "there is no experiment/moon; choose from block_absolute, block_feedforward, block_none, "
-            "finetune, finetune_gpu, gpu, laptop, paper",
+            "there is no experiment/moon; choose from block_none, finetune, finetune_gpu, gpu, laptop, paper",
         ),
         ("callbacks=[default,fireworks]", "there is no callbacks/fireworks; choose from curriculum, default"),
         ("ppo.learning_speed=1", "unknown setting ppo.learning_speed; choose from gamma, gae_lambda"),

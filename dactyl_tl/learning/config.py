@@ -26,7 +26,8 @@ class PPOConfig:
             the old one is above twice ``kl_target``, multiplied where it is below half of it.
         kl_target: nats, for the ``"kl"`` schedule.
         learning_rate_range: limits of the ``"kl"`` schedule.
-        anneal_frames: environment frames that the linear schedules take.
+        anneal_frames: environment frames that the linear schedules take; of a training whose ``frames`` are
+            limited, those by default.
         adam_epsilon: added to Adam's denominator.
         chunk: frames through which gradients flow; a rollout's length is a multiple of it.
         epochs: passes over a rollout.
@@ -82,7 +83,7 @@ class PPOConfig:
         frames = self.anneal_frames
         self._check("anneal_frames", frames is None or frames >= 1, "at least 1")
         if annealed:
-            self._check("anneal_frames", frames is not None, "set where a schedule is linear")
+            self._check("anneal_frames", frames is not None, "set, or frames, where a schedule is linear")
 
     def _check(self, name: str, valid: bool, limit: str) -> None:
         if not valid:

@@ -21,8 +21,14 @@ def test_defaults_are_those_of_the_paper():
         ({"epochs": 0}, r"ppo\.epochs is 0; it must be a whole number of at least 1"),
         ({"minibatches": 2.5}, r"ppo\.minibatches is 2\.5; it must be a whole number"),
         ({"learning_rate_schedule": "cosine"}, r"is 'cosine'; choose from constant, linear, kl"),
-        ({"learning_rate_schedule": "linear"}, r"ppo\.anneal_frames is None; .* where a schedule is linear"),
-        ({"entropy_coefficient_final": 0.0}, r"ppo\.anneal_frames is None; .* where a schedule is linear"),
+        (
+            {"learning_rate_schedule": "linear"},
+            r"ppo\.anneal_frames is None; .* or frames, where a schedule is linear",
+        ),
+        (
+            {"entropy_coefficient_final": 0.0},
+            r"ppo\.anneal_frames is None; .* or frames, where a schedule is linear",
+        ),
         ({"learning_rate_range": (1e-2, 1e-4)}, r"ppo\.learning_rate_range is \(0\.01, 0\.0001\)"),
     ],
 )
