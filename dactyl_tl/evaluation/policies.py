@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +25,8 @@ from dactyl_tl.models import DeployedPolicy, NetworkConfig, build_actor
 from dactyl_tl.policies import CHECKPOINT_SUFFIX, IN_A_RUN, choices, locate
 
 RANDOM, UNTRAINED = "random", "untrained"
+DATE = re.compile(r"(?<![^/])\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_")
+"""In front of a run's name (``dactyl_tl.launch``)."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ def _untrained(config: NetworkConfig, device: str | torch.device, seed: int) -> 
 
 
 def _labels(names: Sequence[str]) -> list[str]:
-    """The shortest endings of the paths that tell them apart, without what is the same in every run."""
+    """The shortest endings of the paths that tell them apart, without dates and what every run has."""
     full = [Path(name).parts for name in names]
     parts = [_without_run_layout(path) for path in full]
     if len(set(parts)) < len(parts):
@@ -149,7 +152,9 @@ def _labels(names: Sequence[str]) -> list[str]:
     length = 1
     while len({part[-length:] for part in parts}) < len(parts):
         length += 1
-    return ["/".join(part[-length:]) for part in parts]
+    labels = ["/".join(part[-length:]) for part in parts]
+    undated = [DATE.sub("", label) for label in labels]
+    return undated if len(set(undated)) == len(labels) else labels
 
 
 def _without_run_layout(path: tuple[str, ...]) -> tuple[str, ...]:

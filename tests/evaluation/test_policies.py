@@ -68,6 +68,16 @@ def test_names_are_as_short_as_they_can_be(run: Path, tmp_path: Path) -> None:
     assert both == ["run", "last"]
 
 
+def test_dates_of_runs_are_named_where_they_tell_them_apart(tmp_path: Path) -> None:
+    dated = [f"2026-11-{day}_10-03-29_laptop" for day in (21, 22)]
+    for name in (*dated, "laptop"):
+        save_bundle(tmp_path / name / "bundles" / "last", build_actor(SMALL))
+    runs = [str(tmp_path / name) for name in (*dated, "laptop")]
+    assert [policy.name for policy in find_policies([runs[0], "random"])] == ["laptop", "random"]
+    assert [policy.name for policy in find_policies(runs[:2])] == dated
+    assert [policy.name for policy in find_policies(runs[1:])] == [dated[1], "laptop"]
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [
