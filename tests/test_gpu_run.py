@@ -88,7 +88,7 @@ def test_a_shipped_policy_goes_on_where_a_gpu_is(tmp_path):
     for rollouts in (1, 2):
         done = train_line(tmp_path, *line, f"frames={rollouts * FRAMES}")
         assert done.returncode == 0, done.stderr
-        assert "lstm policy of 256 and 128 units" in done.stdout
+        assert "feedforward policy of 256 and 128 units" in done.stdout
     assert checkpoint(tmp_path)["RolloutDataModule"]["frames"] == 2 * FRAMES
 
 

@@ -34,7 +34,7 @@ def test_all_of_table_1_is_asked_for() -> None:
 
 
 def test_states_and_parameters_belong_together() -> None:
-    (policy,) = find_policies(["block_none"])
+    (policy,) = find_policies(["block_lstm"])
     few = collect(policy, 8, seconds=0.8, parallel=8, seed=1)
     again = collect(policy, 8, seconds=0.8, parallel=8, seed=1)
     assert np.array_equal(few.states, again.states)
@@ -52,7 +52,7 @@ def test_a_policy_without_memory_is_refused() -> None:
 
 
 def test_the_command_prints_draws_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["block_none", "--episodes", "250", "--seconds", "0.4", "--output", str(tmp_path)])
+    main(["block_lstm", "--episodes", "250", "--seconds", "0.4", "--output", str(tmp_path)])
     facts = json.loads((tmp_path / "memory.json").read_text())
     assert len(facts["probes"]) == 10
     assert (tmp_path / "memory.png").stat().st_size > 10_000
