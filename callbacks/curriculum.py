@@ -15,9 +15,9 @@ LESSON = "curriculum/"
 class Curriculum(Callback):
     """Move an attribute of the environment from ``start`` to ``stop`` as successes grow.
 
-    It moves by ``step`` whenever, since the last move, ``episodes`` episodes have ended and the mean of
-    ``monitor`` is at least ``threshold``. The new value reaches the simulations of every worker before
-    its next rollout, and episodes or goals that begin there follow it.
+    It moves by ``step`` whenever the mean of ``monitor`` is at least ``threshold`` and, since the last move,
+    ``episodes`` episodes have ended and ``frames`` frames were collected. The new value reaches the
+    simulations of every worker before its next rollout, and episodes or goals that begin there follow it.
 
     Args:
         knob: ``"goal_angle"``, rad, or ``"randomization_scale"``, a share in [0, 1].
@@ -25,9 +25,10 @@ class Curriculum(Callback):
         stop: last value.
         step: of each move; its sign does not matter.
         threshold: of the monitored metric.
+        monitor: metric of the rollouts.
         episodes: between two moves; of an ``episode/`` metric at least the window of the statistics, so that
             it speaks of the present value only.
-        monitor: metric of the rollouts.
+        frames: between two moves. To wait for episodes slows policies that end few of them, the good ones.
 
     Raises:
         ValueError: an unknown knob, or a step of 0.
@@ -40,8 +41,9 @@ class Curriculum(Callback):
         stop: float,
         step: float,
         threshold: float,
-        episodes: int = 200,
         monitor: str = "episode/successes",
+        episodes: int = 0,
+        frames: int = 0,
     ) -> None:
         if knob not in KNOBS:
             raise ValueError(f"knob is {knob!r}; choose from {', '.join(KNOBS)}")
@@ -50,8 +52,9 @@ class Curriculum(Callback):
         self.knob, self.value = knob, float(start)
         self._low, self._high = min(start, stop), max(start, stop)
         self._step = abs(step) if stop >= start else -abs(step)
-        self._threshold, self._episodes, self._monitor = threshold, episodes, monitor
-        self._moved_at = 0
+        self._threshold, self._monitor = threshold, monitor
+        self._wait = {"episodes": episodes, "frames": frames}
+        self._moved_at = dict.fromkeys(self._wait, 0)
 
     @property
     def state_key(self) -> str:
@@ -65,11 +68,11 @@ class Curriculum(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Move if the last rollouts were good enough, and log where it stands."""
         data = trainer.datamodule  # type: ignore[attr-defined]
-        finished = data.statistics.finished
+        now = {"episodes": data.statistics.finished, "frames": data.frames}
         good = data.metrics.get(self._monitor, float("-inf")) >= self._threshold
-        if good and finished - self._moved_at >= self._episodes:
+        if good and all(now[unit] - self._moved_at[unit] >= wait for unit, wait in self._wait.items()):
             self.value = min(max(self.value + self._step, self._low), self._high)
-            self._moved_at = finished
+            self._moved_at = now
             self._turn(trainer)
         pl_module.log(f"{LESSON}{self.knob}", self.value, batch_size=1)
 
@@ -78,8 +81,8 @@ class Curriculum(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The value and when it was reached."""
-        return {"value": self.value, "moved_at": self._moved_at}
+        return {"value": self.value, "moved_at": dict(self._moved_at)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the value."""
-        self.value, self._moved_at = state_dict["value"], state_dict["moved_at"]
+        self.value, self._moved_at = state_dict["value"], dict(state_dict["moved_at"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,17 @@ class TestCurriculum:
         rows = smoke(tmp_path, *self.WORDS, "callbacks.goal_curriculum.threshold=1000")
         assert {row["curriculum/goal_angle"] for row in rows} == {0.5}
 
+    def test_it_waits_for_episodes_and_frames(self, tmp_path: Path) -> None:
+        words = (*self.WORDS, "callbacks.goal_curriculum.threshold=0.0", "callbacks.goal_curriculum.stop=3")
+        rows = smoke(tmp_path / "frames", *words, "callbacks.goal_curriculum.frames=128")
+        values = [row["curriculum/goal_angle"] for row in rows]
+        moved = [row["frames"] for row, before in zip(rows[1:], values, strict=False)
+                 if row["curriculum/goal_angle"] > before]  # fmt: skip
+        assert len(moved) >= 2
+        assert min(later - earlier for earlier, later in pairwise([0, *moved])) >= 128
+        rows = smoke(tmp_path / "episodes", *words, "callbacks.goal_curriculum.episodes=1000000")
+        assert {row["curriculum/goal_angle"] for row in rows} == {0.5}
+
     def test_wrong_values_are_named(self) -> None:
         with pytest.raises(ValueError, match="'gravity'; choose from goal_angle, randomization_scale"):
             Curriculum("gravity", 0, 1, 0.1, 1.0)
@@ -60,8 +72,8 @@ class TestCurriculum:
 
     def test_it_can_go_down_and_remembers(self) -> None:
         curriculum = Curriculum("goal_angle", 1.0, 0.5, 0.1, 1.0)
-        curriculum.load_state_dict({"value": 0.6, "moved_at": 7})
-        assert curriculum.state_dict() == {"value": 0.6, "moved_at": 7}
+        curriculum.load_state_dict({"value": 0.6, "moved_at": {"episodes": 7, "frames": 70}})
+        assert curriculum.state_dict() == {"value": 0.6, "moved_at": {"episodes": 7, "frames": 70}}
         assert (
             Curriculum("goal_angle", 0, 1, 1, 1).state_key
             != Curriculum("randomization_scale", 0, 1, 1, 1).state_key
