@@ -19,6 +19,7 @@ METRICS = "metrics.csv"
 
 CURVES = {
     "episode/successes": "goals an episode",
+    "rollout/successes_per_second": "goals a second",
     "curriculum/goal_angle": "goals within, rad",
     "curriculum/randomization_scale": "share of randomizations",
     "episode/drop_rate": "drops an episode",
