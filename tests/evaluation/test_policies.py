@@ -42,7 +42,7 @@ def test_a_run_a_bundle_and_its_description_are_one_policy(run: Path) -> None:
 
 def test_a_shipped_policy_says_how_long_it_was_trained(run: Path) -> None:
     shipped, other = find_policies(["block", str(run)])
-    assert shipped.experience == "14.8 M frames from block_none"
+    assert shipped.experience == "30.8 M frames from block_none"
     assert other.experience == ""
 
 
