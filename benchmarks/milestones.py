@@ -2,8 +2,8 @@
 
 Read off the curves that come with the shipped policies; those of the policy that one started from are
 included. Several trainings of one bundle are not told apart: what a policy of Table 5 reached, it reached
-without randomizations. Training ends an episode at 50 goals and gives 8 s for each, or what a policy's command
-says; a trial of section 6.2 gives 80 s.
+without randomizations. Training ends an episode at 50 goals and gives 8 s for each, or what a policy's
+command says; a trial of section 6.2 gives 80 s.
 """
 
 from __future__ import annotations

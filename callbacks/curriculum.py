@@ -81,8 +81,8 @@ class Curriculum(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The value and when it was reached."""
-        return {"value": self.value, "moved_at": dict(self._moved_at)}
+        return {"value": self.value, "moved_at": self._moved_at}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the value."""
-        self.value, self._moved_at = state_dict["value"], dict(state_dict["moved_at"])
+        self.value, self._moved_at = state_dict["value"], state_dict["moved_at"]

@@ -56,9 +56,11 @@ class TestCurriculum:
     def test_it_waits_for_episodes_and_frames(self, tmp_path: Path) -> None:
         words = (*self.WORDS, "callbacks.goal_curriculum.threshold=0.0", "callbacks.goal_curriculum.stop=3")
         rows = smoke(tmp_path / "frames", *words, "callbacks.goal_curriculum.frames=128")
-        values = [row["curriculum/goal_angle"] for row in rows]
-        moved = [row["frames"] for row, before in zip(rows[1:], values, strict=False)
-                 if row["curriculum/goal_angle"] > before]  # fmt: skip
+        moved = [
+            row["frames"]
+            for before, row in pairwise(rows)
+            if row["curriculum/goal_angle"] > before["curriculum/goal_angle"]
+        ]
         assert len(moved) >= 2
         assert min(later - earlier for earlier, later in pairwise([0, *moved])) >= 128
         rows = smoke(tmp_path / "episodes", *words, "callbacks.goal_curriculum.episodes=1000000")
