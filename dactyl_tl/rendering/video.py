@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -23,11 +24,11 @@ QUALITY = 8
 
 
 def caption(picture: NDArray[np.uint8], text: str, *, faded: bool = False) -> NDArray[np.uint8]:
-    """Write a line of text into the upper left corner, smaller where it would not fit.
+    """Write text into the upper left corner, in as many lines as it takes.
 
     Args:
         picture: (height, width, 3).
-        text: One line; empty for none.
+        text: Words; empty for none.
         faded: Bleach the picture, for a trial that is over.
     """
     image = Image.fromarray(picture).convert("RGBA")
@@ -37,7 +38,8 @@ def caption(picture: NDArray[np.uint8], text: str, *, faded: bool = False) -> ND
         margin = picture.shape[0] // 40
         font = _font(max(11, picture.shape[0] // 20))
         room = picture.shape[1] - 4 * margin
-        font = _font(max(8, int(font.size * min(1.0, room / font.getlength(text)))))
+        if font.getlength(text) > room:
+            text = textwrap.fill(text, int(room / font.getlength("n")))
         layer = Image.new("RGBA", image.size, (0, 0, 0, 0))
         draw = ImageDraw.Draw(layer)
         left, top, right, bottom = draw.textbbox((2 * margin, 1.6 * margin), text, font=font)

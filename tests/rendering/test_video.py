@@ -50,8 +50,9 @@ def test_a_caption_darkens_its_corner_only() -> None:
     assert caption(plain, "", faded=True).mean() > 215
 
 
-def test_a_long_caption_is_written_smaller_instead_of_beyond_the_edge() -> None:
+def test_a_long_caption_takes_more_lines_instead_of_going_beyond_the_edge() -> None:
     plain = np.full((480, 480, 3), 200, np.uint8)
-    written = caption(plain, "touching: " + ", ".join(["little side"] * 5))
-    dark = np.flatnonzero((written < 80).any((0, 2)))
-    assert 440 < dark.max() < 470
+    short, long = (caption(plain, "touching: " + ", ".join(["little side"] * n)) for n in (1, 7))
+    lowest, lowest_of_long = (np.flatnonzero((each < 80).any((1, 2))).max() for each in (short, long))
+    assert 240 < np.flatnonzero((long < 80).any((0, 2))).max() < 470
+    assert lowest_of_long > lowest + 40
