@@ -123,6 +123,13 @@ def test_a_run_can_be_moved_and_its_bundle_does_not_tell_where_it_was(tmp_path: 
         assert str(tmp_path) not in file.read_text()
 
 
+def test_a_run_that_is_resumed_at_its_end_stays_as_it_was(tmp_path: Path) -> None:
+    ended = run(tmp_path, 2, TOY)
+    again = run(tmp_path, 2, TOY, resume=tmp_path)
+    assert_same(ended["state_dict"], again["state_dict"])
+    assert len(read_metrics(tmp_path / "metrics.csv")) == 2
+
+
 def test_same_seed_same_weights_other_seed_others(tmp_path: Path) -> None:
     words = (TOY, "logger=csv")
     weights = [
