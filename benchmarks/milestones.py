@@ -66,11 +66,11 @@ def _base(name: str) -> Effort:
 
 
 def _reached(name: str, goals: int) -> Effort | None:
-    """When the curve first stood at ``goals`` on the task that training ended with; None if it never did."""
+    """When the curve first stood at ``goals`` with no curriculum easing it; None if it never did."""
     for row in read_metrics(FOLDER / name / CURVE):
-        values = [(row.get(key, math.nan), end) for key, end in LESSONS.items()]
-        last_lesson = all(math.isnan(value) or value > 0.999 * end for value, end in values)
-        if last_lesson and row[SUCCESSES] >= goals:
+        # Without a curriculum the value is missing or NaN, which is not less than anything.
+        eased = any(row.get(key, end) < 0.999 * end for key, end in LESSONS.items())
+        if not eased and row[SUCCESSES] >= goals:
             return Effort(int(row[FRAMES]), row[MINUTES] / 60)
     return None
 

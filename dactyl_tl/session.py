@@ -56,7 +56,7 @@ class Session(Callback):
             yield self._frames / self._limit_frames
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock, unless all frames are there: a run that is resumed at its end stays as it was."""
+        """Start the clock; end at once if all frames are there, as in a run that is resumed at its end."""
         self._began = time.monotonic()
         self._frames = int(pl_module.frames)  # type: ignore[arg-type]
         trainer.should_stop = self._limit_frames is not None and self._frames >= self._limit_frames

@@ -38,8 +38,9 @@ def caption(picture: NDArray[np.uint8], text: str, *, faded: bool = False) -> ND
         margin = picture.shape[0] // 40
         font = _font(max(11, picture.shape[0] // 20))
         room = picture.shape[1] - 4 * margin
-        if font.getlength(text) > room:
-            text = textwrap.fill(text, int(room / font.getlength("n")))
+        width = font.getlength(text)
+        if width > room:
+            text = textwrap.fill(text, int(len(text) * room / width))
         layer = Image.new("RGBA", image.size, (0, 0, 0, 0))
         draw = ImageDraw.Draw(layer)
         left, top, right, bottom = draw.textbbox((2 * margin, 1.6 * margin), text, font=font)
