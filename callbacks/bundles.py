@@ -1,4 +1,4 @@
-"""A policy bundle beside every checkpoint."""
+"""A bundle beside every checkpoint."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from omegaconf import OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from dactyl_tl.checkpoint import save_bundle
+from dactyl_tl.estimators.bundles import save_estimator
+from dactyl_tl.vision.calibration import camera_calibration
 
 
 class Bundles(Callback):
@@ -27,4 +29,20 @@ class Bundles(Callback):
         if not trainer.is_global_zero:
             return
         config: Any = OmegaConf.to_container(OmegaConf.load(self._config), resolve=True)
-        save_bundle(self.directory / path.stem, pl_module.actor, config)  # type: ignore[arg-type]
+        self._save(self.directory / path.stem, pl_module, config)
+
+    def _save(self, directory: Path, module: Any, config: dict[str, Any]) -> None:
+        save_bundle(directory, module.actor, config)
+
+
+class EstimatorBundles(Bundles):
+    """The same of a network that sees."""
+
+    def _save(self, directory: Path, module: Any, config: dict[str, Any]) -> None:
+        save_estimator(
+            directory,
+            module.network,
+            task=config["environment"]["task"],
+            cameras=camera_calibration(),
+            config=config,
+        )

@@ -33,7 +33,8 @@ class Checkpoints(Checkpoint):  # Lightning runs this kind after all other callb
     Args:
         directory: of the files.
         minutes: between two checkpoints.
-        monitor: metric that says which is best, the greater the better.
+        monitor: metric that says which is best.
+        mode: ``"max"``, the greater the better, or ``"min"``.
         episodes: that must have ended before a checkpoint can be the best.
     """
 
@@ -42,10 +43,14 @@ class Checkpoints(Checkpoint):  # Lightning runs this kind after all other callb
         directory: str | Path,
         minutes: float = 2.0,
         monitor: str = "episode/successes",
+        mode: str = "max",
         episodes: int = 50,
     ) -> None:
         self.directory = Path(directory)
+        if mode not in ("max", "min"):
+            raise ValueError(f"checkpoints.mode is {mode!r}; choose from max, min")
         self.monitor = monitor
+        self._sign = 1.0 if mode == "max" else -1.0
         self.best = -math.inf
         self._lesson: dict[str, float] = {}
         self._period = 60.0 * minutes
@@ -69,7 +74,7 @@ class Checkpoints(Checkpoint):  # Lightning runs this kind after all other callb
         lesson = {key: float(metrics[key]) for key in metrics if key.startswith(LESSON)}
         if lesson != self._lesson:
             self.best, self._lesson = -math.inf, lesson
-        value = float(metrics.get(self.monitor, math.nan))
+        value = self._sign * float(metrics.get(self.monitor, math.nan))
         enough = float(metrics.get("episode/finished", 0)) >= self._episodes
         better = trainer.strategy.broadcast(value > self.best and enough)
         if better:

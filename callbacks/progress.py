@@ -11,7 +11,10 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-LINES: dict[str, dict[str, tuple[str, str]]] = {
+Lines = dict[str, dict[str, tuple[str, str]]]
+"""Lines of the display: metric, its name there and its format."""
+
+POLICY_LINES: Lines = {
     "behaviour": {
         "episode/successes": ("goals/episode", ".2f"),
         "episode/drop_rate": ("drops/episode", ".2f"),
@@ -33,7 +36,34 @@ LINES: dict[str, dict[str, tuple[str, str]]] = {
         "learning_rate": ("rate", ".1e"),
     },
 }
-"""Lines of the display: metric, its name there and its format."""
+
+POSE_LINES: Lines = {
+    "other renderer": {
+        "classic/rotation": ("degrees", ".1f"),
+        "classic/rotation_median": ("median", ".1f"),
+        "classic/position": ("mm", ".1f"),
+        "classic/position_median": ("median", ".1f"),
+    },
+    "this renderer": {
+        "filament/rotation": ("degrees", ".1f"),
+        "filament/rotation_median": ("median", ".1f"),
+        "filament/position": ("mm", ".1f"),
+        "filament/position_median": ("median", ".1f"),
+    },
+    "learning": {
+        "loss": ("loss", ".4f"),
+        "learning_rate": ("rate", ".1e"),
+        "throughput/waiting": ("waiting", ".2f"),
+    },
+}
+
+KINDS: dict[str, tuple[Lines, tuple[str, ...], str, str]] = {
+    "policy": (POLICY_LINES, ("behaviour", "learning"), "frames", "throughput/frames_per_second"),
+    "pose": (
+        POSE_LINES, ("other renderer", "learning"), "sets of pictures", "throughput/pictures_per_second",
+    ),
+}  # fmt: skip
+"""What is trained: lines of the display, those that a line of text has, what ``frames`` are, speed."""
 
 
 class ProgressDisplay(Callback):
@@ -43,9 +73,17 @@ class ProgressDisplay(Callback):
 
     Args:
         seconds: between two lines where the output is no terminal.
+        lines: a key of :data:`KINDS`.
+
+    Raises:
+        ValueError: unknown ``lines``.
     """
 
-    def __init__(self, seconds: float = 30.0) -> None:
+    def __init__(self, seconds: float = 30.0, lines: str = "policy") -> None:
+        if lines not in KINDS:
+            raise ValueError(f"progress.lines is {lines!r}; choose from {', '.join(KINDS)}")
+        self._lines, self._in_text, self._counted, self._speed = KINDS[lines]
+        self._unit = self._counted.rsplit(" ", 1)[-1]
         self._seconds = seconds
         self._console = Console(highlight=False)
         self._live: Live | None = None
@@ -55,8 +93,8 @@ class ProgressDisplay(Callback):
             BarColumn(bar_width=32),
             TextColumn("{task.fields[share]}"),
             TextColumn("{task.fields[clock]}"),
-            TextColumn("[bold]{task.fields[frames]}[/] frames"),
-            TextColumn("{task.fields[speed]} frames/s"),
+            TextColumn("[bold]{task.fields[frames]}[/] " + self._counted),
+            TextColumn("{task.fields[speed]} " + f"{self._unit}/s"),
             console=self._console,
         )
         self._task = self._bar.add_task("training", total=1.0, share="", clock="", frames="0", speed="-")
@@ -105,12 +143,12 @@ class ProgressDisplay(Callback):
             share="" if progress is None else f"{min(progress, 1.0):.0%}",
             clock=_clock(time.monotonic() - self._began),
             frames=f"{int(metrics.get('frames', 0)):,}",
-            speed=f"{metrics.get('throughput/frames_per_second', 0.0):,.0f}",
+            speed=f"{metrics.get(self._speed, 0.0):,.0f}",
         )
         grid = Table.grid(padding=(0, 2))
         grid.add_row(self._bar)
         body = Table.grid(padding=(0, 2))
-        for name, fields in LINES.items():
+        for name, fields in self._lines.items():
             body.add_row(
                 f"[dim]{name}[/]",
                 *(f"{label} [bold]{_value(metrics, key, form)}[/]" for key, (label, form) in fields.items()),
@@ -121,10 +159,10 @@ class ProgressDisplay(Callback):
     def _line(self, metrics: dict[str, float]) -> str:
         parts = [
             _clock(time.monotonic() - self._began),
-            f"{int(metrics.get('frames', 0)):>10,} frames",
-            f"{metrics.get('throughput/frames_per_second', 0.0):>6,.0f} frames/s",
+            f"{int(metrics.get('frames', 0)):>10,} {self._counted}",
+            f"{metrics.get(self._speed, 0.0):>6,.0f} {self._unit}/s",
         ]
-        for fields in (LINES["behaviour"], LINES["learning"]):
+        for fields in (self._lines[name] for name in self._in_text):
             parts += [f"{label} {_value(metrics, key, form)}" for key, (label, form) in fields.items()]
         return "  ".join(parts)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from dactyl_tl.resources import forget_peak_gpu, peak_gpu, peak_host, used_gpu
+from dactyl_tl.simulation.scene import CAMERA_DIRECTIONS
 
 
 class Throughput(Callback):
@@ -57,3 +59,47 @@ class Throughput(Callback):
             batch_size=1,
         )
         self._ended, self._frames = now, frames
+
+
+class PictureThroughput(Callback):
+    """Log pictures a second, the share of the time that the learner waits for them, memory of the host.
+
+    Validation is left out.
+    """
+
+    def __init__(self) -> None:
+        self._idle_since = self._waited = self._learned = 0.0
+        self._frames = 0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to count, and to wait for the first minibatch."""
+        self._waited = self._learned = 0.0
+        self._frames = int(pl_module.frames)  # type: ignore[arg-type]
+        self._idle_since = time.perf_counter()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """The wait for a minibatch ends."""
+        now = time.perf_counter()
+        self._waited += now - self._idle_since
+        self._idle_since = now
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """It is learnt; wait for the next."""
+        if pl_module.device.type == "cuda":
+            torch.cuda.synchronize(pl_module.device)
+        now = time.perf_counter()
+        self._learned += now - self._idle_since
+        self._idle_since = now
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the means over the minibatches since the last report."""
+        sets = int(pl_module.frames) - self._frames  # type: ignore[arg-type]
+        spent = self._waited + self._learned
+        pl_module.log_dict(
+            {
+                "throughput/pictures_per_second": len(CAMERA_DIRECTIONS) * sets / spent,
+                "throughput/waiting": self._waited / spent,
+                "memory/peak_host": peak_host(),
+            },
+            batch_size=1,
+        )

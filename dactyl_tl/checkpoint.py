@@ -16,7 +16,6 @@ joints or inputs are in another order still runs, and moves the hand wrongly.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pickle
@@ -24,31 +23,32 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import safetensors
 import torch
 from omegaconf import OmegaConf
-from safetensors.torch import load as load_safetensors
-from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
+from dactyl_tl.bundle import (
+    WEIGHTS,
+    BundleError,
+    digest,
+    fill,
+    read_json,
+    read_weights,
+    refuse_pickle,
+    replace,
+    serialized,
+)
 from dactyl_tl.machine import installed_version
 from dactyl_tl.models import Actor, Critic, DeployedPolicy, NetworkConfig, build_actor, build_critic
 from dactyl_tl.models.description import CHECKPOINT_ENTRY, contract_description, describe
 from dactyl_tl.policies import CHECKPOINT_SUFFIX, DESCRIPTION, RUN_CONFIG, locate
 
-WEIGHTS = "weights.safetensors"
 VALUE = "value.safetensors"
 
 ACTOR_PREFIX, CRITIC_PREFIX = "loss.actor_network.", "loss.critic_network."
 """Of the policy's and the value network's tensors in a training checkpoint's state dict."""
 
 Network = TypeVar("Network", Actor, Critic)
-
-PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin")
-
-
-class BundleError(ValueError):
-    """A bundle or checkpoint that cannot be used; the message names the file and what was expected."""
 
 
 def save_bundle(
@@ -75,24 +75,24 @@ def save_bundle(
     """
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
-    weights = _serialized(actor, half)
-    value = _serialized(critic, half) if critic is not None else None
+    weights = serialized(actor, half)
+    value = serialized(critic, half) if critic is not None else None
     description = {
         **describe(actor.config),
         "version": installed_version("dactyl_tl") or "unknown",
         "normalized_frames": int(actor.normalizer.count),
-        "sha256": _digest(weights),
-        **({"value_sha256": _digest(value)} if value is not None else {}),
+        "sha256": digest(weights),
+        **({"value_sha256": digest(value)} if value is not None else {}),
         **({"training": dict(training)} if training else {}),
         "config": dict(config or {}),
     }
     # The description names the weights' hash, so a write cut short between the two is noticed.
-    _replace(path / WEIGHTS, weights)
+    replace(path / WEIGHTS, weights)
     if value is not None:
-        _replace(path / VALUE, value)
+        replace(path / VALUE, value)
     else:
         (path / VALUE).unlink(missing_ok=True)
-    _replace(path / DESCRIPTION, json.dumps(description, indent=2).encode())
+    replace(path / DESCRIPTION, json.dumps(description, indent=2).encode())
     return path
 
 
@@ -116,27 +116,27 @@ def load_policy(path: str | os.PathLike[str], device: str | torch.device = "cpu"
 def load_actor(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Actor:
     """The trainable policy network of a bundle, to continue training from. Raises as :func:`load_policy`."""
     directory = _bundle_directory(path)
-    description = _read_description(directory / DESCRIPTION)
+    description = read_json(directory / DESCRIPTION)
     _check_contract(description, directory / DESCRIPTION)
-    tensors = _read_weights(directory / WEIGHTS, description, "sha256")
+    tensors = read_weights(directory / WEIGHTS, description, "sha256")
     return _filled(build_actor, description, tensors, directory / WEIGHTS).to(device)
 
 
 def load_critic(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Critic | None:
     """The value network of a bundle; None for a bundle without one. Raises as :func:`load_policy`."""
     directory = _bundle_directory(path)
-    description = _read_description(directory / DESCRIPTION)
+    description = read_json(directory / DESCRIPTION)
     if "value_sha256" not in description:
         return None
     if not (directory / VALUE).is_file():
         raise BundleError(f"{directory} lacks its {VALUE}")
-    tensors = _read_weights(directory / VALUE, description, "value_sha256")
+    tensors = read_weights(directory / VALUE, description, "value_sha256")
     return _filled(build_critic, description, tensors, directory / VALUE).to(device)
 
 
 def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What ``bundle.json`` of the bundle at ``path`` says, for example its ``"config"``."""
-    return _read_description(_bundle_directory(path) / DESCRIPTION)
+    return read_json(_bundle_directory(path) / DESCRIPTION)
 
 
 def read_run_config(run: Path) -> Any:
@@ -212,7 +212,7 @@ def _from_checkpoint(
 
 
 def _bundle_directory(path: str | os.PathLike[str]) -> Path:
-    _refuse_pickle(Path(path))
+    refuse_pickle(Path(path))
     directory = locate(path)
     if directory.name == WEIGHTS:
         directory = directory.parent
@@ -226,24 +226,6 @@ def _bundle_directory(path: str | os.PathLike[str]) -> Path:
     return directory
 
 
-def _refuse_pickle(path: Path) -> None:
-    if path.suffix.lower() in PICKLES:
-        raise BundleError(
-            f"{path} is a pickle, which can run code when it is read; a bundle is a directory with "
-            f"{WEIGHTS} and {DESCRIPTION}, as written by save_bundle"
-        )
-
-
-def _read_description(path: Path) -> dict[str, Any]:
-    try:
-        description = json.loads(path.read_text())
-    except ValueError as error:
-        raise BundleError(f"{path} is not JSON: {error}") from error
-    if not isinstance(description, dict):
-        raise BundleError(f"{path} does not hold a JSON object")
-    return description
-
-
 def _check_contract(description: Mapping[str, Any], path: Path) -> None:
     for name, expected in contract_description().items():
         if name not in description:
@@ -253,31 +235,6 @@ def _check_contract(description: Mapping[str, Any], path: Path) -> None:
                 f"{path} was made for another contract: its {name} is {description[name]!r}, "
                 f"this version's is {expected!r}"
             )
-
-
-def _serialized(network: Actor | Critic, half: bool) -> bytes:
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    if half:
-        # Statistics are of double precision, and stay so.
-        tensors = {name: t.half() if t.dtype == torch.float32 else t for name, t in tensors.items()}
-    return save_safetensors(tensors)
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _read_weights(path: Path, description: Mapping[str, Any], entry: str) -> dict[str, Tensor]:
-    data = path.read_bytes()
-    if _digest(data) != description.get(entry):
-        raise BundleError(
-            f"{path} is damaged or belongs to another bundle: its SHA-256 is {_digest(data)}, "
-            f"{DESCRIPTION} states {description.get(entry)}"
-        )
-    try:
-        return load_safetensors(data)
-    except safetensors.SafetensorError as error:
-        raise BundleError(f"{path} is not a safetensors file: {error}") from error
 
 
 def _filled(
@@ -294,30 +251,5 @@ def _filled(
         network = build(NetworkConfig(**sizes))
     except (TypeError, ValueError) as error:
         raise BundleError(f"the network described beside {path} cannot be built: {error}") from error
-    expected = network.state_dict()
-    missing, unexpected = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
-    if any(".normalizer." in name for name in missing):
-        raise BundleError(
-            f"{path} lacks the normalisation statistics {missing}; the policy cannot act without"
-        )
-    if missing or unexpected:
-        raise BundleError(f"{path} does not fit the network: missing {missing}, unexpected {unexpected}")
-    for name, tensor in expected.items():
-        found = tensors[name]
-        halved = found.dtype == torch.float16 and tensor.dtype == torch.float32
-        if found.shape != tensor.shape or not (found.dtype == tensor.dtype or halved):
-            raise BundleError(
-                f"{path}: {name} is {found.dtype} {list(found.shape)}, "
-                f"expected {tensor.dtype} {list(tensor.shape)}"
-            )
-        if not found.isfinite().all():
-            raise BundleError(f"{path}: {name} holds values that are not finite")
-    network.load_state_dict(dict(tensors))
+    fill(network, tensors, path)
     return network
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_bytes(data)
-    temporary.replace(path)

@@ -21,11 +21,16 @@ from omegaconf import DictConfig, OmegaConf
 from dactyl_tl.envs.config import ActionConfig, GoalConfig, InitialStateConfig, RewardConfig
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.learning import PPOConfig, check_compilable
+from dactyl_tl.learning.pose import PoseConfig
 from dactyl_tl.models import NetworkConfig, check_backend
+from dactyl_tl.models.pose import PoseNetworkConfig
 from dactyl_tl.randomization import resolve_randomization
+from dactyl_tl.randomization.images import ImageRandomization
 from dactyl_tl.simulation.engines import ENGINES, resolve_engine
 from dactyl_tl.simulation.hand import HANDS
 from dactyl_tl.simulation.scene import TASKS
+from dactyl_tl.vision.config import PictureConfig
+from dactyl_tl.vision.poses import PoseAugmentation
 
 COLLECTIONS = ("multiprocess", "inprocess", "asynchronous", "ray")
 COLLECTION_DEVICES = ("cpu", "learner")
@@ -125,13 +130,23 @@ SCHEMAS: dict[str, type] = {
 
 ENVIRONMENT_SECTIONS = ("goals", "reward", "actions", "initial_states")
 
+POSE_SCHEMAS: dict[str, type] = {
+    "pictures": PictureConfig,
+    "poses": PoseAugmentation,
+    "images": ImageRandomization,
+    "network": PoseNetworkConfig,
+    "pose": PoseConfig,
+}
+"""Sections of ``conf/pose.yaml`` that a dataclass defines."""
+
 Section = TypeVar("Section")
 
 
 def register_schemas() -> None:
     """Offer the dataclasses' defaults to Hydra; call before ``hydra.main`` or ``compose``."""
     store = ConfigStore.instance()
-    for name, section in SCHEMAS.items():
+    pose = {("pose_network" if name == "network" else name): kind for name, kind in POSE_SCHEMAS.items()}
+    for name, section in (SCHEMAS | pose).items():
         defaults = {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in asdict(section()).items()
@@ -169,7 +184,7 @@ def check(cfg: DictConfig) -> Settings:
         for name in ENVIRONMENT_SECTIONS:
             build(SCHEMAS[name], environment.get(name) or {}, f"environment.{name}")
         resolve_randomization(environment["randomization"])
-        _check_names(environment)
+        check_names(environment)
         check_backend(str(cfg.network.get("backend", "auto")))
         frames = None if cfg.frames is None else number(cfg.frames, "frames", low=1, whole=True)
         ppo: dict[str, Any] = OmegaConf.to_container(cfg.ppo, resolve=True)  # type: ignore[assignment]
@@ -256,13 +271,18 @@ _WORDS = {
 }
 
 
-def _check_names(environment: Mapping[str, Any]) -> None:
+def check_names(environment: Mapping[str, Any]) -> None:
+    """See that names in the section ``environment`` are known ones.
+
+    Raises:
+        ConfigurationError: with the choices.
+    """
     for key, choices in (("task", TASKS), ("hand", HANDS), ("engine", ENGINES)):
-        if environment[key] not in choices:
+        if environment.get(key, next(iter(choices))) not in choices:
             raise ConfigurationError(
                 f"environment.{key} is {environment[key]!r}; choose from {', '.join(choices)}"
             )
-    resolve_engine(environment["engine"], environment.get("device", "cpu"))
+    resolve_engine(environment.get("engine", "auto"), environment.get("device", "cpu"))
     for key in ("max_contacts", "max_constraints"):
         if environment.get(key) is not None:
             number(environment[key], f"environment.{key}", low=1, whole=True)

@@ -88,6 +88,12 @@ STEPS, STATES, SIMULATION = "steps", "states", "simulation"
 states before each chunk ``[N, chunks]``, and the number of the simulation, int64, counted through all
 workers."""
 
+CAMERAS = ("camera:left", "camera:front", "camera:right")
+"""The cameras that look at the object, in the order of a set of pictures."""
+
+PICTURE_SIZE = 200
+"""Edge of the square pictures that a pose network sees, pixels (Table 11)."""
+
 REWARD_TERMS = ("rotation", "success", "drop", "dense")
 """Parts of the reward, each weighted, under ``("reward_terms", name)``; their sum is ``reward``."""
 

@@ -27,6 +27,12 @@ CURVES = {
     "policy/entropy": "entropy, nats",
     "value/explained_variance": "explained variance",
     "throughput/frames_per_second": "frames/s",
+    "classic/rotation": "other renderer, degrees",
+    "classic/position": "other renderer, mm",
+    "filament/rotation": "this renderer, degrees",
+    "filament/position": "this renderer, mm",
+    "loss": "loss",
+    "throughput/pictures_per_second": "pictures/s",
 }
 """Metrics that are drawn where a run has them, and what their axes say."""
 

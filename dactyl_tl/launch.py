@@ -20,9 +20,15 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from dactyl_tl.configuration import check, register_schemas
 from dactyl_tl.errors import FAILED, UNUSABLE, ConfigurationError, RankError, TrainingError
+from dactyl_tl.estimators.checkpoints import find_pose_checkpoint
 from dactyl_tl.policies import BEST, BUNDLES, CHECKPOINTS, LAST, RUN_CONFIG
+from dactyl_tl.pose_training import check_pose, train_pose
 from dactyl_tl.restoring import actions_of, continuation, network_of, resolve_checkpoint, shown
-from dactyl_tl.training import TrainingResult, train
+from dactyl_tl.runs import TrainingResult
+from dactyl_tl.training import train
+
+POLICY, POSE = "train", "pose"
+"""Primary configurations under ``conf/``; a configuration of the second has a section of its name."""
 
 AUTO = "auto"
 """``resume=auto``: go on in this command's directory, if that run has begun, with this command's settings."""
@@ -56,7 +62,11 @@ def main() -> None:
         _run(cfg)
 
     try:
-        hydra.main(version_base="1.3", config_path=str(config_directory()), config_name="train")(run)()
+        hydra.main(
+            version_base="1.3",
+            config_path=str(config_directory()),
+            config_name=configuration_of(sys.argv[1:]),
+        )(run)()
     except (HydraException, OmegaConfBaseException) as error:
         _refuse(explain(error))
     except OSError as error:
@@ -65,18 +75,40 @@ def main() -> None:
         _refuse(f"cannot write to the run's directory: {error}")
 
 
+def configuration_of(words: list[str]) -> str:
+    """The primary configuration that a command line asks for: ``"pose"`` for the network that sees.
+
+    Which of the two is trained decides which settings there are, so it is known before anything is composed:
+    by the experiment's name, or from the run that is resumed.
+    """
+    chosen = dict(word.lstrip("+").split("=", 1) for word in words if "=" in word)
+    if "experiment" in chosen:
+        return POSE if chosen["experiment"].split("_")[0] == POSE else POLICY
+    resumed = Path(chosen.get("resume", ""))
+    run = resumed if resumed.is_dir() else resumed.parent.parent
+    if resumed.name and (run / RUN_CONFIG).is_file() and POSE in OmegaConf.load(run / RUN_CONFIG):
+        return POSE
+    return POLICY
+
+
 def _run(cfg: DictConfig) -> None:
     try:
+        sees = POSE in cfg
         if cfg.resume not in (None, AUTO):
             cfg = resumed_config(cfg, list(HydraConfig.get().overrides.task))
-        elif cfg.policy:
+        elif cfg.policy and not sees:
             cfg = adapted_config(cfg, list(HydraConfig.get().overrides.task))
         if cfg.resume == AUTO:
             run = Path(cfg.output_dir)
             cfg.resume = str(run) if (run / CHECKPOINTS / LAST).exists() else None
-        check(cfg)
-        _announce(cfg)
-        result = train(cfg)
+        if sees:
+            check_pose(cfg)
+            _announce_pose(cfg)
+            result = train_pose(cfg)
+        else:
+            check(cfg)
+            _announce(cfg)
+            result = train(cfg)
     except ConfigurationError as error:
         _discard(Path(cfg.output_dir))
         _refuse(str(error))
@@ -85,7 +117,7 @@ def _run(cfg: DictConfig) -> None:
             raise
         _explain_failure(error, Path(cfg.output_dir))
         raise SystemExit(FAILED) from None
-    _report(result)
+    _report(result, sees)
     if result.interrupted is not None:
         raise SystemExit(128 + result.interrupted)
 
@@ -120,7 +152,8 @@ def resumed_config(cfg: DictConfig, overrides: list[str]) -> DictConfig:
     Raises:
         ConfigurationError: there is no such run, or an override asks for another group.
     """
-    checkpoint = resolve_checkpoint(cfg.resume, "resume")
+    find = find_pose_checkpoint if POSE in cfg else resolve_checkpoint
+    checkpoint = find(cfg.resume, "resume")
     run = checkpoint.parent.parent
     if not (run / RUN_CONFIG).is_file():
         raise ConfigurationError(f"resume={cfg.resume} has no {RUN_CONFIG} in {run}")
@@ -198,11 +231,27 @@ def _announce(cfg: DictConfig) -> None:
 
 
 @rank_zero_only
-def _report(result: TrainingResult) -> None:
+def _announce_pose(cfg: DictConfig) -> None:
+    pictures, pose = cfg.pictures, cfg.pose
+    limit = [f"{cfg.minutes:g} min"] if cfg.minutes is not None else []
+    limit += [f"{cfg.frames:,} sets of pictures"] if cfg.frames is not None else []
+    drawn = f"{pictures.cache_sets:,} sets kept in {pictures.cache}" if pictures.cache else "drawn afresh"
+    print(
+        f"pose of the {cfg.environment.task}, states of {cfg.policy or 'a scripted policy'}, "
+        f"{pictures.renderer} pictures {drawn}, batches of {pose.batch_size} sets, "
+        f"{pictures.workers} workers, {' or '.join(limit) or 'until Ctrl-C'}\n"
+        f"run directory: {shown(Path(cfg.output_dir))}",
+        flush=True,
+    )
+
+
+@rank_zero_only
+def _report(result: TrainingResult, sees: bool) -> None:
     run = shown(result.run)
+    unit, counted = ("batch", "sets of pictures") if sees else ("rollout", "frames")
     if result.interrupted is not None:
-        print(f"Stopped by {result.interrupted.name} after a complete rollout.")
-    print(f"{result.frames:,} frames, {result.seconds / 60:.1f} min")
+        print(f"Stopped by {result.interrupted.name} after a complete {unit}.")
+    print(f"{result.frames:,} {counted}, {result.seconds / 60:.1f} min")
     bundle = "best" if (result.run / CHECKPOINTS / BEST).exists() else "last"
     files = {
         "checkpoint": result.checkpoint and Path(run) / CHECKPOINTS / result.checkpoint.name,
@@ -214,6 +263,7 @@ def _report(result: TrainingResult) -> None:
         if path is not None:
             print(f"  {name:<11}{path}")
     if files["bundle"] is not None:
-        print(f"  evaluate   python evaluate.py policy={files['bundle']}")
+        words = f"suite=pose pose={files['bundle']}" if sees else f"policy={files['bundle']}"
+        print(f"  evaluate   python evaluate.py {words}")
     if files["checkpoint"] is not None:
         print(f"  continue   python train.py resume={run}")

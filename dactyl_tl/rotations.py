@@ -86,6 +86,21 @@ def from_matrix(m: Tensor) -> Tensor:
     return canonical(normalize(candidates.gather(-2, index).squeeze(-2)))
 
 
+def to_matrix(q: Tensor) -> Tensor:
+    """Rotation matrices (..., 3, 3) of quaternions (..., 4)."""
+    axes = torch.eye(3, dtype=q.dtype, device=q.device)
+    columns = [rotate(q, axis.expand(*q.shape[:-1], 3)) for axis in axes]
+    return torch.stack(columns, dim=-1)
+
+
+def nearest_rotation(m: Tensor) -> Tensor:
+    """The rotation matrices closest to any matrices (..., 3, 3), in the sense of least squares."""
+    u, _, vh = torch.linalg.svd(m)
+    sign = torch.linalg.det(u @ vh)
+    scale = torch.stack((torch.ones_like(sign), torch.ones_like(sign), sign), dim=-1)
+    return (u * scale[..., None, :]) @ vh
+
+
 def uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Rotations drawn uniformly from SO(3): (*shape, 4) on the generator's device."""
     return normalize(torch.randn(*shape, 4, generator=generator, device=generator.device))

@@ -27,10 +27,12 @@ class Session(Callback):
 
     Args:
         minutes: wall-clock limit from the first rollout on.
-        frames: limit in environment frames.
+        frames: limit in environment frames, or in whatever the module counts as ``frames``.
+        unit: what is complete before training ends, in words.
     """
 
-    def __init__(self, minutes: float | None, frames: int | None) -> None:
+    def __init__(self, minutes: float | None, frames: int | None, unit: str = "rollout") -> None:
+        self._unit = unit
         self._limit_seconds = None if minutes is None else 60.0 * minutes
         self._limit_frames = frames
         self._frames = 0
@@ -98,4 +100,4 @@ class Session(Callback):
             raise KeyboardInterrupt
         self.signal = signal.Signals(number)
         if getattr(rank_zero_only, "rank", 0) == 0:
-            print("Ending after this rollout; Ctrl-C again ends at once.", file=sys.stderr, flush=True)
+            print(f"Ending after this {self._unit}; Ctrl-C again ends at once.", file=sys.stderr, flush=True)

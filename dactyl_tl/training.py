@@ -5,27 +5,15 @@ The command is ``train.py``; tests and notebooks call :func:`train` with a compo
 
 from __future__ import annotations
 
-import logging
-import shutil
-import signal
-import tempfile
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.callbacks import Checkpoint
-from pytorch_lightning.loggers import Logger, WandbLogger
-from pytorch_lightning.utilities import rank_zero_only
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig
+from pytorch_lightning import Callback
+from pytorch_lightning.loggers import Logger
 
 from dactyl_tl.collection.collectors import CollectionPlan
 from dactyl_tl.collection.datamodule import RolloutDataModule
@@ -39,38 +27,24 @@ from dactyl_tl.errors import (
 )
 from dactyl_tl.learning import PPOModule
 from dactyl_tl.models import build_actor, build_critic, check_backend
-from dactyl_tl.policies import CHECKPOINTS, LAST, RUN_CONFIG
+from dactyl_tl.policies import CHECKPOINTS, LAST
 from dactyl_tl.ranks import explain_loss, is_lost_connection, world_size
 from dactyl_tl.resources import out_of_memory
 from dactyl_tl.restoring import check_sizes, frames_of, load_weights, resolve_checkpoint
+from dactyl_tl.runs import (
+    TrainingResult,
+    build_trainer,
+    check_disk,
+    finish,
+    instantiate_all,
+    plain,
+    quiet,
+    threads,
+    write_config,
+)
 from dactyl_tl.session import Session
 from dactyl_tl.simulation.engines import resolve_engine
 from dactyl_tl.strategy import RankStrategy
-
-FREE_SPACE = 8
-"""A run needs this many times the networks' size on disk: two checkpoints with Adam's two moments,
-one of them twice while it is replaced, and bundles."""
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a training run left behind.
-
-    Attributes:
-        run: directory of the run.
-        checkpoint: to resume from, if one was written.
-        frames: environment frames in total, earlier sessions of a resumed run included.
-        seconds: wall-clock time of this session's training.
-        metrics: last values of all metrics.
-        interrupted: the signal that ended it early, or None.
-    """
-
-    run: Path
-    checkpoint: Path | None
-    frames: int
-    seconds: float
-    metrics: dict[str, float]
-    interrupted: signal.Signals | None
 
 
 def train(cfg: DictConfig) -> TrainingResult:
@@ -84,16 +58,18 @@ def train(cfg: DictConfig) -> TrainingResult:
     settings = check(cfg)
     run = Path(cfg.output_dir)
     checkpoint = resolve_checkpoint(cfg.resume, "resume") if cfg.resume else None
-    with _quiet(), _threads(settings.collection.learner_threads):
+    with quiet(), threads(settings.collection.learner_threads):
         module = _build_module(settings, None if checkpoint else cfg.policy)
         if checkpoint is not None:
             check_sizes(module, checkpoint, "resume")
-        _check_disk(run, module)
-        loggers: list[Logger] = _instantiate(cfg.logger, "logger")
-        callbacks: list[Callback] = _instantiate(cfg.callbacks, "callbacks")
-        _write_config(cfg, run)
+        check_disk(run, module)
+        loggers: list[Logger] = instantiate_all(cfg.logger, "logger")
+        callbacks: list[Callback] = instantiate_all(cfg.callbacks, "callbacks")
+        write_config(cfg, run)
         session = Session(settings.minutes, settings.frames)
-        trainer = _build_trainer(cfg, settings, loggers, [session, *callbacks])
+        trainer = build_trainer(
+            cfg, settings.collection.patience, loggers, [session, *callbacks], log_every_n_steps=1
+        )
         device = trainer.strategy.root_device
         _check_backend(settings, device)
         data = RolloutDataModule(
@@ -106,7 +82,7 @@ def train(cfg: DictConfig) -> TrainingResult:
             stopping=lambda: session.signal is not None,
         )
         for logger in loggers:
-            logger.log_hyperparams(_plain(cfg))
+            logger.log_hyperparams(plain(cfg))
         orderly = False
         try:
             with session.graceful_signals():
@@ -122,7 +98,7 @@ def train(cfg: DictConfig) -> TrainingResult:
             raise RankError(f"{explain_loss()}, before an update was complete") from error
         finally:
             data.close()
-            _finish(loggers)
+            finish(loggers)
             if isinstance(trainer.strategy, RankStrategy):
                 trainer.strategy.close(orderly)
     last = run / CHECKPOINTS / LAST
@@ -186,30 +162,6 @@ def _engine(environment: Mapping[str, Any]) -> str:
     return resolve_engine(environment["engine"], environment.get("device", "cpu"))
 
 
-def _build_trainer(
-    cfg: DictConfig, settings: Settings, loggers: list[Logger], callbacks: list[Callback]
-) -> Trainer:
-    options = _plain(cfg.trainer)
-    alone = str(options.get("devices", 1)) == "1" and options.get("num_nodes", 1) == 1
-    if not alone and options.get("strategy", "auto") in ("auto", "ddp"):
-        options["strategy"] = RankStrategy(settings.collection.patience, Path(cfg.output_dir))
-    try:
-        return Trainer(
-            max_epochs=-1,
-            logger=loggers,
-            callbacks=callbacks,
-            enable_checkpointing=any(isinstance(each, Checkpoint) for each in callbacks),
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            log_every_n_steps=1,
-            default_root_dir=cfg.output_dir,
-            **options,
-        )
-    except (ValueError, TypeError, MisconfigurationException) as error:
-        raise ConfigurationError(f"trainer: {error}") from error
-
-
 def _build_module(settings: Settings, policy: str | None) -> PPOModule:
     torch.manual_seed(settings.seed)
     actor, critic = build_actor(settings.network), build_critic(settings.network)
@@ -224,89 +176,3 @@ def _check_backend(settings: Settings, device: torch.device) -> None:
         check_backend(settings.network.backend, device)
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
-
-
-def _finish(loggers: list[Logger]) -> None:
-    """End what a logger runs beside us; W&B's service would outlive a run in a notebook or a test."""
-    if any(isinstance(logger, WandbLogger) for logger in loggers):
-        import wandb
-
-        wandb.finish()
-
-
-def _instantiate(group: DictConfig | None, name: str) -> list[Any]:
-    """Every entry of a group that is not switched off with null."""
-    try:
-        return [
-            instantiate(entry, _convert_="all", _recursive_=False)
-            for entry in (group or {}).values()
-            if entry is not None
-        ]
-    except InstantiationException as error:
-        raise ConfigurationError(f"{name}: {error.__cause__ or error}") from error
-
-
-def _check_disk(run: Path, module: PPOModule) -> None:
-    """Find out now, not at the first checkpoint, that the run's directory cannot take one."""
-    needed = FREE_SPACE * sum(p.numel() * p.element_size() for p in module.parameters())
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=run):
-            pass
-    except OSError as error:
-        raise ConfigurationError(f"cannot write to the run's directory {run}: {error.strerror}") from error
-    free = shutil.disk_usage(run).free
-    if free < needed:
-        raise ConfigurationError(
-            f"{run} has {free / 1e6:.0f} MB left; checkpoints of these networks need {needed / 1e6:.0f} MB"
-        )
-
-
-@rank_zero_only
-def _write_config(cfg: DictConfig, run: Path) -> None:
-    """The configuration beside the results, from which a resumed run starts.
-
-    Resolved but for the run's own directory, so that it can be moved, and bundles do not tell where it was.
-    """
-    movable = cfg.copy()
-    movable.output_dir = r"\${output_dir}"
-    settings = _plain(movable) | {"output_dir": ".", "resume": None}
-    OmegaConf.save(OmegaConf.create(settings), run / RUN_CONFIG)
-
-
-def _plain(cfg: DictConfig) -> dict[str, Any]:
-    return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    """With ``number`` threads in torch's operations; 0 leaves them as they are."""
-    before = torch.get_num_threads()
-    if number:
-        torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without messages that say nothing to somebody who trains."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning", "torchrl")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            # One rollout is one batch: neither loader workers nor validation make sense.
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            warnings.filterwarnings("ignore", message=".*`IterableDataset` has `__len__` defined.*")
-            # Of Slurm's being installed where the run is not one of its jobs.
-            warnings.filterwarnings("ignore", message=".*The `srun` command is available.*")
-            # Lightning's own use of torch.
-            warnings.filterwarnings("ignore", message=".*`isinstance.treespec, LeafSpec.` is deprecated.*")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -21,8 +21,9 @@ from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.launch import config_directory, explain
 from dactyl_tl.learning import PPOConfig
 from dactyl_tl.models import NetworkConfig
+from dactyl_tl.pose_training import check_pose
 from dactyl_tl.training import collection_plan, train
-from tests.compose import compose
+from tests.compose import compose, experiments
 
 CHOICES = sorted(
     (folder.name, file.stem)
@@ -31,15 +32,19 @@ CHOICES = sorted(
     for file in folder.glob("*.yaml")
 )
 
+SEEING = {("experiment", name) for name in experiments(sees=True)}
+
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_composes_and_holds(tmp_path: Path, group: str, choice: str) -> None:
     value = f"[default,{choice}]" if group == "callbacks" and choice != "default" else choice
     cfg = compose(tmp_path, [f"{group}={value}"])
     if not torch.cuda.is_available():
-        cfg.environment.device = "cpu"
-    settings = check(cfg)
-    assert settings.collection.rollout_frames > 0
+        OmegaConf.update(cfg, "environment.device", "cpu", force_add=True)
+    if (group, choice) in SEEING:
+        assert check_pose(cfg).pictures.workers > 0
+    else:
+        assert check(cfg).collection.rollout_frames > 0
     OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
 
 

@@ -22,7 +22,10 @@ LAYERS = (
     "policies",
     "collection",
     "learning",
+    "bundle",
     "checkpoint",
+    "estimators",
+    "vision",
     "evaluation",
     "analysis",
     "configuration",
@@ -34,7 +37,9 @@ LAYERS = (
     "export",
     "strategy",
     "session",
+    "runs",
     "training",
+    "pose_training",
     "launch",
     "registration",
 )
@@ -43,7 +48,7 @@ LAYERS = (
 WORLD = {"simulation", "randomization", "rendering", "envs", "collection"}
 """Parts that know how the hand is simulated."""
 
-HARDWARE_MAY_IMPORT = {"contract", "checkpoint", "models", "policies"}
+HARDWARE_MAY_IMPORT = {"contract", "bundle", "checkpoint", "estimators", "models", "policies"}
 PROJECT = {"dactyl_tl", "callbacks", "hardware", "train", "evaluate", "benchmarks", "tests"}
 
 
@@ -96,7 +101,7 @@ def test_a_layer_imports_only_what_stands_before_it(path):
     assert parts_imported(path) <= allowed, f"{part} may import {sorted(allowed)}"
 
 
-@pytest.mark.parametrize("part", ["learning", "models", "checkpoint"])
+@pytest.mark.parametrize("part", ["learning", "models", "bundle", "checkpoint", "estimators"])
 def test_learning_and_networks_do_not_know_the_world(part):
     paths = [path for path in sources("dactyl_tl") if part_of(path) == part]
     guilty = [path for path in paths if parts_imported(path) & WORLD]

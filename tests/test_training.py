@@ -10,13 +10,11 @@ import torch
 
 from dactyl_tl import load_policy
 from dactyl_tl.errors import CheckpointError, ConfigurationError
-from dactyl_tl.launch import config_directory
 from dactyl_tl.metrics import read_metrics
 from dactyl_tl.models import NetworkConfig, build_actor
 from dactyl_tl.training import TrainingResult, train
-from tests.compose import TOY, compose
+from tests.compose import TOY, compose, experiments
 
-EXPERIMENTS = sorted(file.stem for file in (config_directory() / "experiment").glob("*.yaml"))
 TINY = [
     "environment.initial_states.steps=2",
     "network.dense=16",
@@ -44,7 +42,7 @@ def smoke(directory: Path, *overrides: str) -> TrainingResult:
     return train(compose(directory, ["experiment=smoke", *overrides]))
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("experiment", experiments())
 def test_every_experiment_runs_for_two_rollouts(tmp_path: Path, experiment: str) -> None:
     asked = compose(tmp_path, [f"experiment={experiment}"])
     steps = asked.ppo.chunk

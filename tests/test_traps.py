@@ -176,7 +176,7 @@ def test_nothing_is_fetched_ahead(tmp_path: Path, collection: str, monkeypatch: 
     cfg = compose(tmp_path, words)
     watch = Watch()
     monkeypatch.setattr(
-        "dactyl_tl.training._instantiate", lambda group, name: [watch] * (name == "callbacks")
+        "dactyl_tl.training.instantiate_all", lambda group, name: [watch] * (name == "callbacks")
     )
     train(cfg)
     assert watch.ages == [0.0] * 4

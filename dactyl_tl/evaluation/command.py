@@ -16,10 +16,12 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from dactyl_tl.errors import ConfigurationError
+from dactyl_tl.estimators.bundles import load_estimator
 from dactyl_tl.evaluation.comparison import Comparison, ResultGroup
 from dactyl_tl.evaluation.paper import PaperRow, table_3_row
 from dactyl_tl.evaluation.plots import plot_results
 from dactyl_tl.evaluation.policies import NamedPolicy, find_policies
+from dactyl_tl.evaluation.pose_command import measure_poses
 from dactyl_tl.evaluation.protocol import Limits
 from dactyl_tl.evaluation.report import (
     comparison_table,
@@ -28,7 +30,8 @@ from dactyl_tl.evaluation.report import (
     write_json,
     write_markdown,
 )
-from dactyl_tl.evaluation.settings import EvaluationSettings, read_settings
+from dactyl_tl.evaluation.seeing import SeeingWorld
+from dactyl_tl.evaluation.settings import POSE_SUITE, EvaluationSettings, read_settings
 from dactyl_tl.evaluation.suites import SUITES
 from dactyl_tl.evaluation.trials import TrialResults, Watcher, run_trials
 from dactyl_tl.evaluation.violins import plot_groups
@@ -68,6 +71,9 @@ def evaluate(cfg: DictConfig, console: Console | None = None) -> Evaluation:
     """
     console = console or Console()
     settings = read_settings(cfg)
+    if settings.suite == POSE_SUITE:
+        with _as_setting():
+            return Evaluation((), (), tuple(measure_poses(settings, console)))
     output = settings.output_directory
     with _as_setting(), ExitStack() as stack:
         plans = _plans(settings)
@@ -140,6 +146,7 @@ def _trial_settings(
         "initial_states": dict(settings.initial_states),
         "hand": settings.hand or first.hand,
         "sample_actions": settings.sample_actions,
+        **({} if settings.observation == "state" else {"observation": f"vision, pose={settings.pose[0]}"}),
         "parallel": _parallel(settings),
     }
 
@@ -151,7 +158,7 @@ def _parallel(settings: EvaluationSettings) -> int:
 
 
 def _build_world(settings: EvaluationSettings, trials: dict[str, Any], policy: NamedPolicy) -> SimulatedWorld:
-    return simulated_world(
+    world = simulated_world(
         trials["task"],
         num_trials=trials["parallel"],
         limits=settings.limits,
@@ -167,6 +174,10 @@ def _build_world(settings: EvaluationSettings, trials: dict[str, Any], policy: N
         device=settings.device,
         seed=settings.seed,
     )
+    if settings.observation == "state":
+        return world
+    estimator = load_estimator(settings.pose[0])
+    return SeeingWorld(world.env, estimator, workers=settings.workers, seed=settings.seed)
 
 
 def _open_pictures(
@@ -199,6 +210,8 @@ def paper_rows(settings: EvaluationSettings, task: str) -> list[PaperRow]:
     """The paper's rows for the task, if the trials are the paper's: near goals or short ones are not."""
     if not _is_the_papers(settings):
         return []
+    if settings.observation == "vision":
+        task = f"{task}_vision"
     rows = (table_3_row(task, "simulation"), table_3_row(task, "hand"))
     return [row for row in rows if row is not None]
 

@@ -4,7 +4,7 @@ The spreads are sample standard deviations (``ddof = 1``). The paper does not sa
 lists decide it: recomputed from them, the sample formula gives the printed digit in every row but
 one, the population formula in none. The exception is :data:`MISPRINT`.
 
-Source: arXiv 1808.00177, Tables 3, 4 and 5.
+Source: arXiv 1808.00177, Tables 3, 4, 5 and 6.
 """
 
 from __future__ import annotations
@@ -103,3 +103,26 @@ TRAINED_WITH = "paper: trained with all randomizations"
 def table_3_row(task: str, world: str = "simulation") -> PaperRow | None:
     """Table 3's row for a task in a world, or None where the paper has no such row."""
     return TABLE_3.get((task, world))
+
+
+@dataclass(frozen=True)
+class PaperPoseRow:
+    """One row of Table 6: errors of the pose network, mean and standard deviation.
+
+    Attributes:
+        label: The pictures, as printed.
+        rotation: Degrees.
+        position: Millimetres.
+    """
+
+    label: str
+    rotation: tuple[float, float]
+    position: tuple[float, float]
+
+
+TABLE_6: dict[str, PaperPoseRow] = {
+    "filament": PaperPoseRow("Rendered images (Unity)", (2.71, 1.62), (3.12, 1.52)),
+    "classic": PaperPoseRow("Rendered images (MuJoCo)", (3.23, 2.91), (3.71, 4.07)),
+    "real": PaperPoseRow("Real images", (5.01, 2.47), (9.27, 4.02)),
+}
+"""By the renderer here that stands for the paper's; real images have no counterpart."""

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dactyl_tl.envs import ActionConfig, GoalConfig, InitialStateConfig
 from dactyl_tl.errors import ConfigurationError
+from dactyl_tl.estimators import shipped_estimators
 from dactyl_tl.evaluation.protocol import Limits
 from dactyl_tl.evaluation.suites import SUITES
 
@@ -24,7 +25,12 @@ class EvaluationSettings:
         policy: Policies to evaluate, on the same trials: what
             :func:`dactyl_tl.evaluation.policies.find_policies` takes.
         suite: A key of :data:`dactyl_tl.evaluation.suites.SUITES`, which sets policies, task and
-            randomizations; or null.
+            randomizations, or ``pose``, errors of pose estimators; or null.
+        observation: Where the object's pose comes from: the simulation's ``state``, or ``vision``.
+        pose: Pose estimators, what :func:`dactyl_tl.vision.estimators.load_estimator` takes: the one that
+            sees for the policies, or in ``suite=pose`` those to measure.
+        pictures: Sets of pictures of each renderer in ``suite=pose``.
+        workers: Processes that draw pictures.
         trials: Trials of each policy (100 in simulation in Table 3).
         parallel: Most trials that run side by side.
         seed: Of initial states, randomizations, goals and sampled actions.
@@ -51,6 +57,10 @@ class EvaluationSettings:
 
     policy: tuple[str, ...] = ()
     suite: str | None = None
+    observation: str = "state"
+    pose: tuple[str, ...] = ()
+    pictures: int = 1000
+    workers: int = 2
     trials: int = 100
     parallel: int = 100
     seed: int = 0
@@ -76,13 +86,15 @@ class EvaluationSettings:
     output: str = "outputs/evaluation"
 
     def __post_init__(self) -> None:
+        self._check_vision()
         if self.suite is None and not self.policy:
             raise ConfigurationError(
                 "policy is not set; for example policy=block_none, or policy=[RUN,untrained]"
             )
         if self.suite is not None:
             self._check_suite()
-        for name, low in (("trials", 1), ("parallel", 1), ("seed", 0), ("threads", 0), ("video_trials", 1)):
+        whole = {"trials": 1, "parallel": 1, "seed": 0, "threads": 0, "video_trials": 1, "pictures": 1}
+        for name, low in (whole | {"workers": 1}).items():
             if getattr(self, name) < low:
                 raise ConfigurationError(f"{name} is {getattr(self, name)}; it must be at least {low}")
         if not self.video_seconds > 0:
@@ -90,9 +102,29 @@ class EvaluationSettings:
         if not 0 <= self.viewer_port < 65536:
             raise ConfigurationError(f"viewer_port is {self.viewer_port}; it must be 0 to 65535")
 
+    def _check_vision(self) -> None:
+        if self.observation not in OBSERVATIONS:
+            raise ConfigurationError(
+                f"observation is {self.observation!r}; choose from {', '.join(OBSERVATIONS)}"
+            )
+        if self.observation == "vision" and self.suite is None and len(self.pose) != 1:
+            raise ConfigurationError(
+                f"observation=vision needs one estimator, pose is {list(self.pose)}; choose from "
+                f"{', '.join(shipped_estimators())}, a bundle or a training run"
+            )
+        if self.pose and self.observation == "state" and self.suite != POSE_SUITE:
+            raise ConfigurationError(
+                f"pose is {', '.join(self.pose)}, which nobody looks with; set observation=vision"
+            )
+
     def _check_suite(self) -> None:
-        if self.suite not in SUITES:
-            raise ConfigurationError(f"suite is {self.suite!r}; choose from {', '.join(SUITES)}")
+        choices = (*SUITES, POSE_SUITE)
+        if self.suite not in choices:
+            raise ConfigurationError(f"suite is {self.suite!r}; choose from {', '.join(choices)}")
+        if self.observation != "state":
+            raise ConfigurationError(
+                f"suite={self.suite} chooses its own observation; leave out observation="
+            )
         for name, free in (("policy", ()), ("task", None), ("randomization", "all")):
             if getattr(self, name) != free:
                 raise ConfigurationError(f"suite={self.suite} chooses its own {name}; leave out {name}=")
@@ -104,6 +136,10 @@ class EvaluationSettings:
         """Where results go."""
         return Path(self.output)
 
+
+OBSERVATIONS = ("state", "vision")
+
+POSE_SUITE = "pose"
 
 _SECTIONS: dict[str, tuple[str, ...]] = {
     # A goal's time and the number of goals follow from the limits.
@@ -126,7 +162,7 @@ def register_evaluation_schema() -> None:
         if setting.name not in (*_SECTIONS, *_GROUPS)
     }
     defaults |= {name: dict.fromkeys(names) for name, names in _SECTIONS.items()}
-    defaults |= {"policy": None, "limits": asdict(Limits())}
+    defaults |= {"policy": None, "pose": None, "limits": asdict(Limits())}
     ConfigStore.instance().store(group="schema", name="evaluation", node=defaults)
 
 
@@ -170,8 +206,9 @@ def read_settings(cfg: DictConfig) -> EvaluationSettings:
         if name not in kinds:
             raise ConfigurationError(f"unknown setting {name}; choose from {', '.join(kinds)}")
         checked[str(name)] = _section(name, value) if name in _SECTIONS else _typed(name, value, kinds[name])
-    policy = checked.get("policy") or ()
-    checked["policy"] = (policy,) if isinstance(policy, str) else tuple(map(str, policy))
+    for name in ("policy", "pose"):
+        named = checked.get(name) or ()
+        checked[name] = (named,) if isinstance(named, str) else tuple(map(str, named))
     limits = {
         name: _typed(f"limits.{name}", v, getattr(Limits, name))
         for name, v in checked.get("limits", {}).items()

@@ -79,6 +79,14 @@ class SimulatedWorld:
         """The policy's inputs; see :class:`World`."""
         return self._current().select(*policy_keys(), "is_init").clone()
 
+    def qpos(self) -> Tensor:
+        """State of every trial's simulation, (N, 31)."""
+        return self.env.physics.qpos.float().cpu()
+
+    def goals(self) -> Tensor:
+        """Orientation to achieve in every trial, hand-base frame, (N, 4)."""
+        return self._current()[PRIVILEGED, "target_orientation"]
+
     def act(self, action: Tensor) -> Events:
         """Step every simulation whose trial goes on; see :class:`World`."""
         step = self._current().set("action", action.to(self.env.device))

@@ -7,9 +7,14 @@ from typing import Any
 
 from dactyl_tl import contract
 from dactyl_tl.models.config import NetworkConfig
+from dactyl_tl.models.pose import PoseNetworkConfig
 
 CHECKPOINT_ENTRY = "dactyl_tl"
 """Entry of a training checkpoint that holds :func:`describe` of its policy."""
+
+
+ESTIMATOR_ENTRY = "dactyl_tl_estimator"
+"""The same of a pose network, :func:`describe_estimator`."""
 
 
 def contract_description() -> dict[str, Any]:
@@ -31,3 +36,11 @@ def describe(config: NetworkConfig) -> dict[str, Any]:
     # A choice of the machine that trains. Whoever acts steps the same weights without it.
     del network["backend"]
     return {**contract_description(), "network": network}
+
+
+def describe_estimator(config: PoseNetworkConfig) -> dict[str, Any]:
+    """The contract a pose network was trained under and its sizes, in JSON types."""
+    sizes = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()
+    }
+    return {"contract_version": contract.CONTRACT_VERSION, "kind": "pose estimator", "network": sizes}

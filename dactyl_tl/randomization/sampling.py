@@ -16,7 +16,7 @@ Interval = tuple[float, float]
 def uniform(shape: tuple[int, ...], interval: Interval, generator: torch.Generator) -> Tensor:
     """U[low, high]."""
     low, high = interval
-    return low + (high - low) * torch.rand(*shape, generator=generator, device=generator.device)
+    return low + (high - low) * torch.rand(shape, generator=generator, device=generator.device)
 
 
 def uniform_factor(
@@ -40,9 +40,9 @@ def loguniform_factor(
 
 def normal(shape: tuple[int, ...], std: float, generator: torch.Generator) -> Tensor:
     """N(0, std)."""
-    return std * torch.randn(*shape, generator=generator, device=generator.device)
+    return std * torch.randn(shape, generator=generator, device=generator.device)
 
 
 def bernoulli(shape: tuple[int, ...], probability: float | Tensor, generator: torch.Generator) -> Tensor:
     """True with ``probability`` (broadcast to ``shape``): bool."""
-    return torch.rand(*shape, generator=generator, device=generator.device) < probability
+    return torch.rand(shape, generator=generator, device=generator.device) < probability

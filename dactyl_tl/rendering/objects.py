@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from dactyl_tl.simulation.objects import BLOCK_HALF_SIZE, PRISM_HALF_LENGTH, PRISM_HALF_WIDTH
 
 TILE = 256
-"""Edge of a face's tile in the texture, pixels."""
+"""Edge of a face's tile in the texture, pixels, unless another is asked for."""
 
 COLOURS = (
     "#d94436",
@@ -53,11 +53,13 @@ class Look:
     Attributes:
         corners: The faces' corners in the object's frame, m; each is a list of (x, y, z), drawn
             anticlockwise as seen from outside, the first two being the letter's baseline.
-        letters: One letter a face.
+        letters: One letter a face, or a blank.
+        colours: Of the faces.
     """
 
     corners: tuple[NDArray[np.float64], ...]
     letters: str
+    colours: tuple[str, ...] = COLOURS
 
 
 def _block() -> Look:
@@ -89,7 +91,85 @@ LOOKS: MappingProxyType[str, Callable[[], Look]] = MappingProxyType(
 """Functions that give an object's look, by its name in :data:`dactyl_tl.simulation.objects.OBJECTS`."""
 
 
-def add_look(spec: mujoco.MjSpec, body: mujoco.MjsBody, object_name: str, *, alpha: float = 1.0) -> None:
+KINDS = ("lettered", "plain")
+"""Each face has a colour and a letter of its own, or faces of one shape have one colour and no letter."""
+
+
+def look_of(object_name: str, kind: str = "lettered") -> Look:
+    """What an object looks like.
+
+    Args:
+        object_name: Key of :data:`LOOKS`.
+        kind: One of :data:`KINDS`.
+
+    Raises:
+        ValueError: Unknown ``object_name`` or ``kind``.
+    """
+    if object_name not in LOOKS:
+        raise ValueError(f"Unknown object {object_name!r}; choose one of {', '.join(LOOKS)}.")
+    if kind not in KINDS:
+        raise ValueError(f"Unknown look {kind!r}; choose one of {', '.join(KINDS)}.")
+    look = LOOKS[object_name]()
+    if kind == "lettered":
+        return look
+    shapes = [np.round(np.linalg.norm(each - np.roll(each, 1, axis=0), axis=1), 6) for each in look.corners]
+    kinds = [tuple(sorted(shape)) for shape in shapes]
+    colours = tuple(COLOURS[sorted(set(kinds)).index(kind)] for kind in kinds)
+    return Look(look.corners, " " * len(kinds), colours)
+
+
+def keypoints(look: Look) -> NDArray[np.float64]:
+    """The object's centre, then its corners, in its frame, m: (k, 3)."""
+    corners = np.unique(np.round(np.concatenate(look.corners), 9), axis=0)
+    return np.concatenate((np.zeros((1, 3)), corners))
+
+
+def symmetries(look: Look) -> NDArray[np.float64]:
+    """All rotations after which an object looks the same, the identity first: wxyz in its frame, (s, 4).
+
+    Every one takes the first face to a face of the same looks, one of its corners to any corner of that. A
+    letter that no other face has looks the same in one way only.
+    """
+    found = []
+    first = _frame(look.corners[0], 0)
+    for corners in look.corners:
+        for corner in range(len(corners)):
+            turn = _frame(corners, corner) @ first.T
+            if _keeps(look, turn):
+                quaternion = np.empty(4)
+                mujoco.mju_mat2Quat(quaternion, turn.ravel())
+                found.append(quaternion * (1.0 if quaternion[0] >= 0 else -1.0))
+    return np.array(sorted(found, key=lambda q: -q[0]))
+
+
+def _frame(corners: NDArray[np.float64], first: int) -> NDArray[np.float64]:
+    """Axes of a face, seen from one of its corners: along the edge to the next, inwards, and outwards."""
+    edge = corners[(first + 1) % len(corners)] - corners[first]
+    edge = edge / np.linalg.norm(edge)
+    outward = np.cross(edge, corners[(first + 2) % len(corners)] - corners[(first + 1) % len(corners)])
+    outward /= np.linalg.norm(outward)
+    return np.stack((edge, np.cross(outward, edge), outward), axis=1)
+
+
+def _keeps(look: Look, turn: NDArray[np.float64]) -> bool:
+    """Whether ``turn`` takes each face to one of the same colour and, where there is one, the same letter."""
+    for corners, letter, colour in zip(look.corners, look.letters, look.colours, strict=False):
+        turned = corners @ turn.T
+        for other, other_letter, other_colour in zip(look.corners, look.letters, look.colours, strict=False):
+            gaps = np.linalg.norm(turned[:, None] - other[None], axis=-1)
+            same_place = gaps.min(axis=1).max() < 1e-6 if len(other) == len(turned) else False
+            upright = letter == " " or np.linalg.norm(turned[0] - other[0]) < 1e-6
+            if same_place and (letter, colour) == (other_letter, other_colour) and upright:
+                break
+        else:
+            return False
+    return True
+
+
+def add_look(
+    spec: mujoco.MjSpec, body: mujoco.MjsBody, object_name: str, *, alpha: float = 1.0, tile: int = TILE,
+    kind: str = "lettered",
+) -> None:  # fmt: skip
     """Give ``body`` the textured mesh of an object: no mass, no contacts.
 
     Args:
@@ -97,15 +177,15 @@ def add_look(spec: mujoco.MjSpec, body: mujoco.MjsBody, object_name: str, *, alp
         body: The body to dress.
         object_name: Key of :data:`LOOKS`.
         alpha: Opacity, 0 to 1; below 1 for a goal that is shown as a ghost.
+        tile: Edge of a face's tile in the texture, pixels.
+        kind: One of :data:`KINDS`.
 
     Raises:
-        ValueError: Unknown ``object_name``.
+        ValueError: Unknown ``object_name`` or ``kind``.
     """
-    if object_name not in LOOKS:
-        raise ValueError(f"Unknown object {object_name!r}; choose one of {', '.join(LOOKS)}.")
-    look = LOOKS[object_name]()
+    look = look_of(object_name, kind)
     if f"look:{object_name}" not in {mesh.name for mesh in spec.meshes}:
-        _add_assets(spec, object_name, look)
+        _add_assets(spec, object_name, look, tile)
     name = f"{body.name}:{object_name}"
     material = spec.add_material(name=name, specular=0.25, shininess=0.4, rgba=(1, 1, 1, alpha))
     material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = f"look:{object_name}"
@@ -115,24 +195,24 @@ def add_look(spec: mujoco.MjSpec, body: mujoco.MjsBody, object_name: str, *, alp
     )  # fmt: skip
 
 
-def draw_texture(look: Look) -> NDArray[np.uint8]:
-    """The faces' tiles side by side: (TILE, TILE * faces, 3)."""
-    image = Image.new("RGB", (TILE * len(look.letters), TILE))
+def draw_texture(look: Look, tile: int = TILE) -> NDArray[np.uint8]:
+    """The faces' tiles side by side: (tile, tile * faces, 3)."""
+    image = Image.new("RGB", (tile * len(look.letters), tile))
     draw = ImageDraw.Draw(image)
     for face, (corners, letter) in enumerate(zip(look.corners, look.letters, strict=True)):
-        left, colour = face * TILE, COLOURS[face]
-        outline = TILE * _tile_coordinates(corners)
+        left, colour = face * tile, look.colours[face]
+        outline = tile * _tile_coordinates(corners)
         rim = 1.0 - 2.0 * BEVEL
         inner = outline.mean(axis=0) + rim * (outline - outline.mean(axis=0))
-        draw.rectangle((left, 0, left + TILE, TILE), fill=_darken(colour, 0.8))
+        draw.rectangle((left, 0, left + tile, tile), fill=_darken(colour, 0.8))
         draw.polygon([(left + x, y) for x, y in inner], fill=colour)
         font = ImageFont.truetype(_font_file(), int(LETTER * np.ptp(outline, axis=0).min()))
-        draw.text((left + TILE / 2, TILE / 2), letter, font=font, fill=_ink(colour), anchor="mm")
+        draw.text((left + tile / 2, tile / 2), letter, font=font, fill=_ink(colour), anchor="mm")
     return np.asarray(image)
 
 
-def _add_assets(spec: mujoco.MjSpec, object_name: str, look: Look) -> None:
-    pixels = draw_texture(look)
+def _add_assets(spec: mujoco.MjSpec, object_name: str, look: Look, tile: int) -> None:
+    pixels = draw_texture(look, tile)
     texture = spec.add_texture(
         name=f"look:{object_name}", type=mujoco.mjtTexture.mjTEXTURE_2D,
         width=pixels.shape[1], height=pixels.shape[0], nchannel=3,

@@ -67,12 +67,27 @@ class Offscreen:
 
     def draw(self) -> NDArray[np.uint8]:
         """Draw :attr:`scene`: (height, width, 3), top row first."""
+        self.draw_part(self._rectangle)
+        return self.read()
+
+    def draw_part(self, part: mujoco.MjrRect) -> None:
+        """Draw :attr:`scene` into a part of the picture, which is read when all parts are drawn."""
+        mujoco.mjr_render(part, self.scene, self._current())
+
+    def read(self) -> NDArray[np.uint8]:
+        """The picture as drawn so far: (height, width, 3), top row first."""
+        mujoco.mjr_readPixels(self._pixels, None, self._rectangle, self._current())
+        return self._pixels[::-1].copy()
+
+    def load_texture(self, model: mujoco.MjModel, texture: int) -> None:
+        """Draw with the texture's data as they now stand in ``model``."""
+        mujoco.mjr_uploadTexture(model, self._current(), texture)
+
+    def _current(self) -> mujoco.MjrContext:
         if self._drawing is None:
             raise RuntimeError("the renderer is closed")
         self._context.make_current()
-        mujoco.mjr_render(self._rectangle, self.scene, self._drawing)
-        mujoco.mjr_readPixels(self._pixels, None, self._rectangle, self._drawing)
-        return self._pixels[::-1].copy()
+        return self._drawing
 
     def close(self) -> None:
         """Free the context; closing twice is fine."""

@@ -70,7 +70,7 @@ def build_visual_model(task: str, *, hand: str = "gymnasium_robotics", goal: boo
     """
     spec = scene_spec(task, hand=hand, visuals=True)
     object_name = TASKS[task].object_name
-    _dress_hand(spec)
+    dress_hand(spec)
     body = spec.body(OBJECT_BODY)
     for geom in body.geoms:
         geom.group = HIDDEN_GROUP
@@ -83,7 +83,8 @@ def build_visual_model(task: str, *, hand: str = "gymnasium_robotics", goal: boo
     return spec.compile()
 
 
-def _dress_hand(spec: mujoco.MjSpec) -> None:
+def dress_hand(spec: mujoco.MjSpec) -> None:
+    """Give the hand's visible parts our materials, and put its collision geoms into a group of their own."""
     for name, (rgba, specular, shininess) in MATERIALS.items():
         spec.add_material(name=name, rgba=rgba, specular=specular, shininess=shininess, reflectance=0.0)
     for geom in spec.geoms:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -35,7 +36,13 @@ TASKS = MappingProxyType(
 CAMERA_DISTANCE = 0.5
 """Metres from the object's start to each camera (Section B.3)."""
 
-CAMERA_FOV = 45.0
+SENSOR_WIDTH, SENSOR_HEIGHT = 640, 480
+"""Pixels of the cameras (Section B.3: Basler acA640-750uc)."""
+
+PIXEL_SIZE, FOCAL_LENGTH = 4.8e-6, 4.0e-3
+"""Of that camera's sensor, and of the lens, which the paper does not give, m."""
+
+CAMERA_FOV = math.degrees(2 * math.atan(SENSOR_HEIGHT * PIXEL_SIZE / (2 * FOCAL_LENGTH)))
 """Vertical field of view of the cameras, degrees."""
 
 CAMERA_DIRECTIONS = MappingProxyType(

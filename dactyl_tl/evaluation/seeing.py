@@ -1,0 +1,113 @@
+"""A simulated world whose object is seen: its pose comes from pictures instead of the simulation."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tensordict import TensorDict
+from torch import Tensor
+
+from dactyl_tl.contract import POLICY
+from dactyl_tl.envs import ReorientEnv
+from dactyl_tl.envs.observations import relative_orientation
+from dactyl_tl.estimators.bundles import PoseEstimator
+from dactyl_tl.evaluation.worlds import SimulatedWorld
+from dactyl_tl.processes import die_with_parent
+from dactyl_tl.vision.drawing import Artist, Drawing, one_thread_each
+from dactyl_tl.vision.pictures import START
+
+
+class SeeingWorld(SimulatedWorld):
+    """Trials in which the policy sees the estimator's pose, from the classic renderer's nominal pictures.
+
+    Fingertips, which motion capture measures, stay as the simulation has them, noise included. What is seen
+    replaces the object's noisy position and orientation; it is off by the estimator's own errors.
+
+    Args:
+        env: See :class:`~dactyl_tl.evaluation.worlds.SimulatedWorld`.
+        estimator: That sees.
+        workers: Processes that draw, each some of the trials.
+        seed: Nothing is drawn from it where looks are nominal.
+        renderer: Of the pictures.
+    """
+
+    def __init__(
+        self,
+        env: ReorientEnv,
+        estimator: PoseEstimator,
+        *,
+        workers: int,
+        seed: int = 0,
+        renderer: str = "classic",
+    ) -> None:
+        super().__init__(env)
+        self._estimator = estimator
+        drawing = Drawing(str(estimator.description["task"]), renderer, randomized=False)
+        self._workers = workers
+        self._pool = ProcessPoolExecutor(
+            workers, multiprocessing.get_context(START), _start, (drawing, os.getpid(), seed)
+        )
+        self._seen: tuple[Tensor, Tensor] | None = None
+
+    def observe(self) -> TensorDict:
+        """The policy's inputs with the pose that is seen; see :class:`~dactyl_tl.evaluation.worlds.World`."""
+        observed = super().observe()
+        running = ~self._current()["done"][:, 0].cpu()
+        position, orientation = self._look(self.qpos(), running)
+        goals = self.goals()
+        observed[POLICY, "object_position"] = position.to(goals.device)
+        observed[POLICY, "relative_target_orientation"] = relative_orientation(
+            goals, orientation.to(goals.device)
+        )
+        return observed
+
+    def _look(self, qpos: Tensor, running: Tensor) -> tuple[Tensor, Tensor]:
+        """Seen poses of all trials; of those that have ended, what was seen last."""
+        if self._seen is None:
+            running = torch.ones_like(running)
+        chosen = running.nonzero().flatten()
+        parts = [part for part in qpos[chosen].chunk(self._workers) if len(part)]
+        if parts:
+            pictures = torch.from_numpy(np.concatenate(list(self._pool.map(_draw, parts))))
+            seen = self._estimator(pictures)
+            if self._seen is None:
+                self._seen = seen
+            else:
+                for whole, part in zip(self._seen, seen, strict=True):
+                    whole[chosen] = part
+        assert self._seen is not None
+        return self._seen
+
+    def begin(self, seed: int) -> None:
+        """Draw N new trials; nothing of them has been seen."""
+        self._seen = None
+        super().begin(seed)
+
+    def close(self) -> None:
+        """Free simulations and renderers."""
+        self._pool.shutdown(cancel_futures=True)
+        super().close()
+
+
+_artist: Artist | None = None
+"""Of a worker process."""
+
+_generator = torch.Generator()
+
+
+def _start(drawing: Drawing, parent: int, seed: int) -> None:
+    global _artist
+    die_with_parent(parent)
+    one_thread_each()
+    _generator.manual_seed(seed)
+    _artist = drawing.open()
+
+
+def _draw(qpos: Tensor) -> NDArray[np.uint8]:
+    assert _artist is not None
+    return _artist.draw(qpos, _generator)[0]

@@ -1,0 +1,238 @@
+"""The cameras' pictures from MuJoCo's Filament renderer, physically based: what a pose network learns from.
+
+It draws through Vulkan, which Mesa provides on machines without a GPU. A process can have one Filament
+context at a time, and should it be torn down in the wrong order the process is aborted: renderers of
+training pictures live in worker processes of their own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from functools import cache
+from types import TracebackType
+from typing import Any
+
+import mujoco
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dactyl_tl.contract import CAMERAS, PICTURE_SIZE
+from dactyl_tl.processes import ending
+from dactyl_tl.rendering.appearance import Appearance
+from dactyl_tl.rendering.cameras import MESH_SHARE, CameraScene
+from dactyl_tl.rendering.classic_cameras import fixed_camera
+from dactyl_tl.rendering.lights import AMBIENT_LUX
+from dactyl_tl.rendering.offscreen import RendererError
+
+DEBIAN_PACKAGES = ("libvulkan1", "mesa-vulkan-drivers")
+"""What rendering through Vulkan on a CPU needs on Debian and Ubuntu."""
+
+
+class FilamentError(RendererError):
+    """No working Vulkan: the message says what was tried and what to install."""
+
+    def __init__(self, what: str) -> None:
+        RuntimeError.__init__(
+            self,
+            f"Cannot render with Filament: {what}. It needs mujoco-studio and Vulkan; without a GPU install, "
+            f"on Debian or Ubuntu: apt-get install {' '.join(DEBIAN_PACKAGES)}",
+        )
+
+
+class FilamentCameras:
+    """:class:`~dactyl_tl.rendering.cameras.Cameras` by Filament. One at a time in a process.
+
+    Args:
+        task: Key of :data:`dactyl_tl.simulation.scene.TASKS`.
+        size: Width and height of a picture, pixels.
+        look: Of the object, one of :data:`dactyl_tl.rendering.objects.KINDS`.
+        mesh_share: Of the hand's mesh faces that are drawn.
+
+    Raises:
+        ValueError: Unknown task or look.
+        FilamentError: There is no working Vulkan; the message names the packages to install.
+    """
+
+    def __init__(
+        self,
+        task: str = "block",
+        *,
+        size: tuple[int, int] = (PICTURE_SIZE, PICTURE_SIZE),
+        look: str = "lettered",
+        mesh_share: float = MESH_SHARE,
+    ) -> None:
+        check_filament()
+        self.size = size
+        self._scene = CameraScene(task, physical=True, look=look, mesh_share=mesh_share)
+        width, height = size
+        self._screen = FilamentScreen(self._scene.model, len(CAMERAS) * width, height)
+        model = self._scene.model
+        for number, name in enumerate(CAMERAS):
+            self._screen.add_view(fixed_camera(model.camera(name).id), (number * width, 0, width, height))
+        self._look = next(i for i in range(model.ngeom) if model.geom(i).name == "look:object")
+
+    def render(self, qpos: ArrayLike, appearance: Appearance | None = None) -> NDArray[np.uint8]:
+        """Draw one state; see :class:`~dactyl_tl.rendering.cameras.Cameras`."""
+        scene = self._scene
+        appearance = appearance or scene.nominal
+        if scene.dress(appearance):
+            self._screen.load_texture(self._look, scene.recolour.pixels)
+        scene.pose(qpos)
+        wide = self._screen.draw(scene.data, scene.background, shadows=appearance.shadows)
+        return np.stack(np.split(wide, len(CAMERAS), axis=1))
+
+    def project(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Where points of the object are; see :class:`~dactyl_tl.rendering.cameras.Cameras`."""
+        return self._scene.project(points)
+
+    def close(self) -> None:
+        """Free the context; closing twice is fine."""
+        self._screen.close()
+
+    def __enter__(self) -> FilamentCameras:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class FilamentScreen:
+    """A Filament context without a window that draws views of one model into one array.
+
+    Args:
+        model: The model to draw; its lights, materials and cameras are read anew at each drawing.
+        width, height: Of the picture that holds all views, pixels.
+
+    Raises:
+        FilamentError: There is no working Vulkan.
+    """
+
+    def __init__(self, model: mujoco.MjModel, width: int, height: int) -> None:
+        mjrf, model_scene = _import_filament()
+        self._mjrf, self._model = mjrf, model
+        config = mjrf.ContextConfig()
+        config.graphics_api = mjrf.GraphicsApi.GRAPHICS_API_VULKAN
+        try:
+            self._context: Any = mjrf.Context(config)
+            self._scene: Any = model_scene.ModelScene(self._context, model)
+            target = mjrf.RenderTargetConfig(color_format=mjrf.PixelFormat.PIXEL_FORMAT_RGB8)
+            self._target: Any = self._context.create_render_target(target)
+            self._target.resize(width, height)
+        except RuntimeError as error:
+            raise FilamentError(str(error)) from error
+        self._pixels = np.zeros((height, width, 3), np.uint8)
+        self._read: Any = mjrf.ReadRequest(target=self._target)
+        self._read.set_buffer(self._pixels)
+        self._views: list[tuple[mujoco.MjvCamera, Any]] = []
+
+    def add_view(self, camera: mujoco.MjvCamera, rectangle: tuple[int, int, int, int]) -> None:
+        """Draw what ``camera`` sees into a ``rectangle`` of the picture: left, bottom, width, height."""
+        request = self._mjrf.RenderRequest()
+        request.scene, request.target = self._scene.scene, self._target
+        viewport = request.viewport
+        viewport.left, viewport.bottom, viewport.width, viewport.height = rectangle
+        request.reflections = request.skybox = request.haze = False
+        request.headlight, request.headlight_intensity = True, AMBIENT_LUX
+        request.headlight_color = (1.0, 1.0, 1.0)
+        self._views.append((camera, request))
+
+    def draw(self, data: mujoco.MjData, background: ArrayLike, *, shadows: bool) -> NDArray[np.uint8]:
+        """Draw all views of ``data`` before a ``background`` of one colour: (height, width, 3)."""
+        if self._context is None:
+            raise RuntimeError("the renderer is closed")
+        for camera, request in self._views:
+            request.camera = self._camera_of(data, camera)
+            request.shadows = shadows
+        self._context.set_clear_color(_linear(np.asarray(background)))
+        try:
+            self._scene.update(data)
+            frame = self._context.render([request for _, request in self._views], [self._read])
+            self._context.wait_for_frame(frame)
+        except RuntimeError as error:
+            raise FilamentError(str(error)) from error
+        return self._pixels.copy()
+
+    def load_texture(self, geom: int, pixels: NDArray[np.uint8]) -> None:
+        """Draw the texture of a geom's material with these ``pixels`` from now on."""
+        geoms = mujoco.mjtObj.mjOBJ_GEOM
+        texture = self._scene.get_renderable(geoms, geom).get_material().color_texture
+        data = self._mjrf.TextureData()
+        data.set_image(np.ascontiguousarray(pixels).tobytes())
+        texture.upload(data)
+
+    def close(self) -> None:
+        """Free everything, the context last: in another order the process is aborted."""
+        self._views = []
+        self._read = self._scene = self._target = None
+        self._context = None
+
+    def _camera_of(self, data: mujoco.MjData, camera: mujoco.MjvCamera) -> Any:
+        seen = mujoco.mjv_camera2GLCamera(self._model, data, camera)
+        return self._mjrf.Camera(
+            pos=seen.pos, forward=seen.forward, up=seen.up,
+            frustum_bottom=seen.frustum_bottom, frustum_top=seen.frustum_top,
+            frustum_near=seen.frustum_near, frustum_far=seen.frustum_far,
+        )  # fmt: skip
+
+
+@cache
+def check_filament() -> None:
+    """Draw a red ball before a blue background, and look at it; in a process that may be aborted.
+
+    Raises:
+        FilamentError: It cannot be drawn, or looks otherwise; the message names the packages to install.
+    """
+    command = [sys.executable, "-c", f"from {__name__} import draw_ball; draw_ball()"]
+    try:
+        drawn = subprocess.run(command, capture_output=True, text=True, timeout=SELF_TEST_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise FilamentError(f"the self-test took more than {SELF_TEST_SECONDS} s") from None
+    if drawn.returncode:
+        said = [line for line in drawn.stderr.splitlines() if line.strip()]
+        raise FilamentError(said[-1] if said else ending(drawn.returncode))
+    centre, corner = (list(map(int, line.split())) for line in drawn.stdout.splitlines()[-2:])
+    if not (centre[0] > 100 > centre[2] and corner[2] > 100 > corner[0]):
+        raise FilamentError(
+            f"the self-test drew rgb {centre} for a red ball and {corner} for a blue background"
+        )
+
+
+def draw_ball() -> None:
+    """Print the colours in the middle and in the corner of a picture of a red ball before blue."""
+    model = mujoco.MjModel.from_xml_string(BALL)
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    screen = FilamentScreen(model, 32, 32)
+    screen.add_view(fixed_camera(0), (0, 0, 32, 32))
+    picture = screen.draw(data, (0.0, 0.0, 1.0), shadows=False)
+    screen.close()
+    for pixel in (picture[16, 16], picture[1, 1]):
+        print(*pixel)
+
+
+BALL = """<mujoco><worldbody>
+  <light pos="0 0 3" dir="0 0 -1" intensity="100000"/>
+  <camera pos="0 0 2"/>
+  <geom type="sphere" size=".4" rgba="1 0 0 1"/>
+</worldbody></mujoco>"""
+
+SELF_TEST_SECONDS = 60
+
+
+def _import_filament() -> tuple[Any, Any]:
+    try:
+        importlib.import_module("mujoco.studio.window")  # registers the shaders
+        from mujoco import mjrf
+        from mujoco.rendering.filament import model_scene
+    except ImportError as error:
+        raise FilamentError(str(error)) from error
+    return mjrf, model_scene
+
+
+def _linear(colour: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What to clear with so that, through exposure and tone mapping, about ``colour`` is shown."""
+    return 0.45 * colour**2.2

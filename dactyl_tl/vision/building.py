@@ -1,0 +1,149 @@
+"""Fills a cache of pictures, in worker processes; goes on where it was interrupted."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dactyl_tl.errors import ConfigurationError, TrainingError
+from dactyl_tl.processes import die_with_parent
+from dactyl_tl.vision.cache import SHARD, encode, missing_shards, write_shard
+from dactyl_tl.vision.drawing import Artist, Drawing, one_thread_each
+from dactyl_tl.vision.pictures import START, generator_of
+from dactyl_tl.vision.poses import PoseAugmentation, object_pose
+from dactyl_tl.vision.states import States
+
+ABOUT = "about.json"
+"""In the directory of a cache: what its pictures are of, and how they were drawn."""
+
+STATES = "states.safetensors"
+"""In the directory of a cache: the states they were drawn of, those held out for validation included."""
+
+SETS_AT_ONCE = 16
+
+
+def about(drawing: Drawing, poses: PoseAugmentation, seed: int, source: str) -> dict[str, Any]:
+    """What decides the pictures of a cache, of JSON types."""
+    described = {"drawing": asdict(drawing), "poses": asdict(poses), "seed": seed, "states of": source}
+    return json.loads(json.dumps(described))
+
+
+def claim(directory: Path, description: Mapping[str, Any]) -> None:
+    """Make ``directory`` the place of a cache of this description, or see that it is one.
+
+    Raises:
+        ConfigurationError: It holds pictures of another description, or cannot be written to.
+    """
+    path = directory / ABOUT
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.write_text(json.dumps(description, indent=2) + "\n")
+            return
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"pictures.cache={directory} cannot be used: {error}") from error
+    differing = [key for key in description if found.get(key) != description[key]]
+    if differing:
+        ours, theirs = ({key: each.get(key) for key in differing} for each in (description, found))
+        raise ConfigurationError(
+            f"pictures.cache={directory} holds pictures of {json.dumps(theirs)}, this run asks for "
+            f"{json.dumps(ours)}; choose another directory"
+        )
+
+
+def build_cache(
+    directory: Path,
+    drawing: Drawing,
+    states: States,
+    poses: PoseAugmentation,
+    *,
+    sets: int,
+    shard_sets: int,
+    workers: int,
+    seed: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> None:
+    """Draw the shards that are missing or damaged.
+
+    Args:
+        directory: Of the shards.
+        drawing: How.
+        states: To take pictures of.
+        poses: What becomes of the object in them.
+        sets: Of pictures, rounded up to whole shards.
+        shard_sets: Of pictures in a shard.
+        workers: Processes, each with a renderer.
+        seed: Of everything; a shard's pictures follow from it and the shard's number.
+        progress: Called with the sets that are there and those that will be.
+        stopping: Whether to end early, asked after each shard.
+
+    Raises:
+        TrainingError: A worker process was killed.
+        RendererError: There is no working renderer.
+    """
+    total = -(-sets // shard_sets)
+    missing = missing_shards(directory, total)
+    done = total - len(missing)
+    progress(done * shard_sets, total * shard_sets)
+    if not missing:
+        return
+    with ProcessPoolExecutor(
+        min(workers, len(missing)), multiprocessing.get_context(START), _start, (drawing, os.getpid())
+    ) as pool:
+        jobs = [
+            pool.submit(
+                _draw_shard, directory / SHARD.format(number), states.qpos, poses, shard_sets, (seed, number)
+            )
+            for number in missing
+        ]
+        try:
+            for job in as_completed(jobs):
+                job.result()
+                done += 1
+                progress(done * shard_sets, total * shard_sets)
+                if stopping():
+                    break
+        except BrokenProcessPool as error:
+            raise TrainingError(
+                f"a process that draws pictures for {directory} ended; what is drawn so far stays"
+            ) from error
+        finally:
+            for job in jobs:
+                job.cancel()
+
+
+_artist: Artist | None = None
+"""Of a worker process."""
+
+
+def _start(drawing: Drawing, parent: int) -> None:
+    global _artist
+    die_with_parent(parent)
+    one_thread_each()
+    _artist = drawing.open()
+
+
+def _draw_shard(
+    path: Path, qpos: torch.Tensor, poses: PoseAugmentation, sets: int, entropy: tuple[int, ...]
+) -> None:
+    assert _artist is not None
+    generator = generator_of(entropy)
+    chosen = torch.randint(len(qpos), (sets,), generator=generator)
+    posed = poses(qpos[chosen], generator)
+    encoded, points = [], []
+    for part in posed.split(SETS_AT_ONCE):
+        pictures, seen = _artist.draw(part, generator)
+        encoded += [encode(each) for each in pictures]
+        points.append(seen)
+    write_shard(path, encoded, *object_pose(posed), torch.cat(points))

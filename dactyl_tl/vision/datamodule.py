@@ -1,0 +1,211 @@
+"""The LightningDataModule of pictures: minibatches to learn from, held-out pictures of both renderers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler, TensorDataset
+
+from dactyl_tl.errors import CollectionError
+from dactyl_tl.ranks import meet, rank, world_size
+from dactyl_tl.vision.building import STATES, about, build_cache, claim
+from dactyl_tl.vision.cache import PictureCache
+from dactyl_tl.vision.config import PictureConfig
+from dactyl_tl.vision.drawing import RENDERERS, Drawing
+from dactyl_tl.vision.pictures import START, FreshPictures, draw_all, generator_of
+from dactyl_tl.vision.poses import PoseAugmentation, object_pose
+from dactyl_tl.vision.states import States, gather
+
+VALIDATIONS = RENDERERS
+"""Held-out pictures of each renderer: Filament's with looks drawn anew, the classic one's nominal."""
+
+VALIDATION_BATCH = 32
+
+STATISTICS = 20_000
+"""States, with other poses, that a pose's mean and standard deviation are taken over."""
+
+Progress = Callable[[str, int, int], None]
+"""Told what is under way, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class PicturePlan:
+    """What decides the pictures of a run.
+
+    Attributes:
+        pictures: Settings.
+        poses: What becomes of the object before a picture is taken.
+        environment: Keyword arguments of :func:`dactyl_tl.make_env`, to gather states.
+        policy: That is rolled out; None for a scripted one.
+        batch_size: Sets of pictures in a minibatch.
+        seed: Of everything.
+        run: Directory of the run, where the states are kept if there is no cache.
+        frames: Sets of pictures that the run has behind it.
+    """
+
+    pictures: PictureConfig
+    poses: PoseAugmentation
+    environment: Mapping[str, Any]
+    policy: str | None
+    batch_size: int
+    seed: int
+    run: Path
+    frames: int = 0
+
+    @property
+    def task(self) -> str:
+        """Key of :data:`dactyl_tl.simulation.scene.TASKS`."""
+        return str(self.environment["task"])
+
+    @property
+    def drawing(self) -> Drawing:
+        """How pictures to learn from are drawn."""
+        settings = self.pictures
+        return Drawing(self.task, settings.renderer, settings.appearance, settings.look)
+
+    @property
+    def home(self) -> Path:
+        """Where the states are kept."""
+        return Path(self.pictures.cache) if self.pictures.cache is not None else self.run
+
+
+class PictureDataModule(pl.LightningDataModule):
+    """Minibatches of pictures, and the held-out ones.
+
+    Args:
+        plan: What they are.
+        progress: Told of what takes long before training.
+        stopping: Whether to end early.
+
+    Attributes:
+        damaged: Shards of the cache that could not be read.
+        metrics: What is logged of it with every minibatch: nothing.
+    """
+
+    def __init__(
+        self,
+        plan: PicturePlan,
+        progress: Progress = lambda what, done, total: None,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        super().__init__()
+        self.plan = plan
+        self.damaged = 0
+        self.metrics: dict[str, float] = {}
+        self._progress, self._stopping = progress, stopping
+        self._split: tuple[States, States] | None = None
+        self._validation: list[TensorDataset] = []
+
+    @property
+    def states(self) -> tuple[States, States]:
+        """Those to learn from and the held-out ones; gathered by rank 0 unless an earlier session did."""
+        if self._split is None:
+            path = self.plan.home / STATES
+            if rank() == 0:
+                if self.plan.pictures.cache is not None:
+                    claim(self.plan.home, self._about())
+                if not path.exists():
+                    self._gather(path)
+            meet()
+            self._split = States.load(path).split(self.plan.pictures.held_out)
+        return self._split
+
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Poses (n, 3), (n, 4) as they are learnt, to normalise with."""
+        generator = generator_of((self.plan.seed,))
+        qpos = self.states[0].qpos
+        chosen = torch.randint(len(qpos), (STATISTICS,), generator=generator)
+        return object_pose(self.plan.poses(qpos[chosen], generator))
+
+    def setup(self, stage: str) -> None:
+        """Draw what is drawn once: the held-out pictures, and the cache."""
+        if self._validation:
+            return
+        if self.plan.pictures.cache is not None and rank() == 0:
+            self._fill_cache()
+        meet()
+        self._validation = [self._draw_held_out(renderer) for renderer in VALIDATIONS]
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Minibatches without end."""
+        plan, workers = self.plan, self.plan.pictures.workers
+        entropy = (plan.seed, rank(), plan.frames)
+        if plan.pictures.cache is None:
+            fresh = FreshPictures(plan.drawing, self.states[0].qpos, plan.poses, plan.batch_size, entropy)
+            return DataLoader(fresh, batch_size=None, num_workers=workers, multiprocessing_context=START)
+        cache = PictureCache(plan.home, self._shards())
+        self.damaged = cache.damaged
+        if not len(cache):
+            raise CollectionError(f"pictures.cache={plan.home} has no shard that can be read")
+        order = EndlessOrder(len(cache), generator_of(entropy))
+        return DataLoader(
+            cache, plan.batch_size, sampler=order, num_workers=workers, multiprocessing_context=START
+        )
+
+    def val_dataloader(self) -> list[DataLoader[Any]]:
+        """The held-out pictures of :data:`VALIDATIONS`, this rank's part."""
+        return [DataLoader(each, VALIDATION_BATCH) for each in self._validation]
+
+    def _about(self) -> dict[str, Any]:
+        plan = self.plan
+        described = about(plan.drawing, plan.poses, plan.seed, plan.policy or "scripted")
+        return described | {"sets in a shard": plan.pictures.shard_sets}
+
+    def _gather(self, path: Path) -> None:
+        settings = self.plan.pictures
+        gather(
+            self.plan.policy,
+            self.plan.environment,
+            count=settings.states,
+            every=settings.every,
+            num_envs=settings.num_envs,
+            seed=self.plan.seed,
+            progress=lambda done: self._progress("states", done, settings.states),
+        ).save(path)
+
+    def _shards(self) -> int:
+        return -(-self.plan.pictures.cache_sets // self.plan.pictures.shard_sets)
+
+    def _fill_cache(self) -> None:
+        build_cache(
+            self.plan.home,
+            self.plan.drawing,
+            self.states[0],
+            self.plan.poses,
+            sets=self.plan.pictures.cache_sets,
+            shard_sets=self.plan.pictures.shard_sets,
+            workers=self.plan.pictures.workers,
+            seed=self.plan.seed,
+            progress=lambda done, total: self._progress("pictures", done, total),
+            stopping=self._stopping,
+        )
+
+    def _draw_held_out(self, renderer: str) -> TensorDataset:
+        held_out = self.states[1].qpos
+        chosen = torch.randint(
+            len(held_out), (self.plan.pictures.validation,), generator=generator_of((self.plan.seed, 1))
+        )
+        # As many for each rank: what they find is gathered.
+        mine = chosen[: len(chosen) // world_size() * world_size()][rank() :: world_size()]
+        drawing = Drawing(
+            self.plan.task, renderer, randomized=renderer == "filament", look=self.plan.pictures.look
+        )
+        self._progress(f"held-out pictures ({renderer})", 0, 1)
+        return draw_all(drawing, held_out[mine], self.plan.seed, self.plan.pictures.workers)
+
+
+class EndlessOrder(Sampler[int]):
+    """Indices of a data set in ever new random orders."""
+
+    def __init__(self, length: int, generator: torch.Generator) -> None:
+        self._length, self._generator = length, generator
+
+    def __iter__(self) -> Iterator[int]:
+        while True:
+            yield from torch.randperm(self._length, generator=self._generator).tolist()

@@ -1,0 +1,167 @@
+"""``train.py experiment=pose``: without any file, from a cache, resumed, interrupted, with two ranks."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from dactyl_tl.errors import ConfigurationError
+from dactyl_tl.estimators.bundles import load_estimator
+from dactyl_tl.launch import configuration_of
+from dactyl_tl.metrics import read_metrics
+from dactyl_tl.pose_training import check_pose, train_pose
+from dactyl_tl.runs import TrainingResult
+from dactyl_tl.vision.cache import SHARD
+from tests.compose import compose, experiments
+
+ROOT = Path(__file__).parents[1]
+
+TINY = [
+    "pictures.states=300",
+    "pictures.num_envs=16",
+    "pictures.validation=4",
+    "pictures.workers=1",
+    "pose.batch_size=2",
+    "pose.report_every=2",
+    "network.filters=8",
+    "threads=1",
+    "logger=csv",
+]
+
+
+def run(directory: Path, *overrides: str) -> TrainingResult:
+    return train_pose(compose(directory, ["experiment=pose", *TINY, *overrides]))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
+    return run(tmp_path_factory.mktemp("pose"), "frames=8")
+
+
+def test_it_needs_no_files_and_leaves_everything(trained: TrainingResult) -> None:
+    assert trained.frames == 8
+    rows = read_metrics(trained.run / "metrics.csv")
+    assert [row["frames"] for row in rows] == [4, 8]
+    for row in rows:  # from the first epoch on
+        for renderer in ("filament", "classic"):
+            assert 0 < row[f"{renderer}/rotation"] < 180
+            assert 0 < row[f"{renderer}/position"] < 1000
+        assert row["loss"] > 0
+        assert row["throughput/pictures_per_second"] > 0
+        assert 0 <= row["throughput/waiting"] <= 1
+        assert row["learning_rate"] == 5e-4
+    assert load_estimator(trained.run).description["task"] == "block"
+    sheets = sorted((trained.run / "predictions").iterdir())
+    assert [sheet.name for sheet in sheets] == ["000000000004.png", "000000000008.png"]
+    assert Image.open(sheets[0]).size == (1200, 400 * 6)
+    assert (trained.run / "curves.png").exists()
+    assert (trained.run / "states.safetensors").exists()
+
+
+def test_a_resumed_run_goes_on_with_its_states(trained: TrainingResult) -> None:
+    before = (trained.run / "states.safetensors").read_bytes()
+    weights = torch.load(trained.checkpoint, weights_only=True)["state_dict"]
+    again = run(trained.run, f"resume={trained.run}", "frames=12")
+    assert again.frames == 12
+    assert [row["frames"] for row in read_metrics(again.run / "metrics.csv")] == [4, 8, 12]
+    assert (again.run / "states.safetensors").read_bytes() == before
+    after = torch.load(again.checkpoint, weights_only=True)
+    assert after["optimizer_states"][0]["state"][0]["step"] == 6
+    torch.testing.assert_close(after["state_dict"]["network.mean"], weights["network.mean"])
+    assert (after["state_dict"]["network.head.0.weight"] != weights["network.head.0.weight"]).any()
+
+
+def test_a_cache_is_filled_once_and_read_again(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    cache = tmp_path / "cache"
+    words = [f"pictures.cache={cache}", "pictures.cache_sets=4", "pictures.shard_sets=2",
+             "pictures.renderer=classic", "frames=4"]  # fmt: skip
+    assert run(tmp_path / "first", *words).frames == 4
+    shards = [cache / SHARD.format(number) for number in range(2)]
+    written = [shard.stat().st_mtime_ns for shard in shards]
+    shards[1].write_bytes(b"damaged")
+    assert run(tmp_path / "second", *words).frames == 4
+    assert shards[0].stat().st_mtime_ns == written[0]
+    assert shards[1].stat().st_mtime_ns > written[1]
+    with pytest.raises(ConfigurationError, match="choose another directory"):
+        run(tmp_path / "third", *words, "pictures.appearance=false")
+
+
+def test_an_interrupted_run_ends_after_a_batch_and_can_go_on(tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    command = [sys.executable, "train.py", "experiment=pose", *TINY, f"hydra.run.dir={directory}",
+               "pose.report_every=1000", "pictures.renderer=classic"]  # fmt: skip
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list((directory / "predictions").glob("*.png") if False else directory.glob("metrics.csv")):
+        if (directory / "states.safetensors").exists():
+            break
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.5)
+    time.sleep(25)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "Stopped by SIGTERM after a complete batch." in out
+    assert (directory / "checkpoints" / "last.ckpt").exists()
+
+
+def test_two_ranks_learn_from_the_data_of_both(tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    command = [
+        sys.executable, "train.py", "experiment=pose", *TINY, f"hydra.run.dir={directory}", "frames=16",
+        "trainer.devices=2", "trainer.accelerator=cpu", "pictures.renderer=classic",
+    ]  # fmt: skip
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=170, check=False)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    assert "16 sets of pictures" in ended.stdout
+    assert [row["frames"] for row in read_metrics(directory / "metrics.csv")] == [8, 16]
+
+
+@pytest.mark.parametrize("experiment", experiments(sees=True))
+def test_every_experiment_is_checked(tmp_path: Path, experiment: str) -> None:
+    settings = check_pose(compose(tmp_path, [f"experiment={experiment}"]))
+    assert settings.pictures.states > 0
+
+
+def test_the_papers_experiment_is_tables_11_and_12(tmp_path: Path) -> None:
+    settings = check_pose(compose(tmp_path, ["experiment=pose_paper"]))
+    assert settings.frames == 400_000 * 64
+    assert settings.pictures.states == 1_000_000
+    assert settings.network.stem_stride == 1
+    assert settings.network.rotation == "quaternion"
+    assert (settings.pose.learning_rate, settings.pose.batch_size, settings.pose.keypoints) == (5e-4, 64, 0)
+
+
+@pytest.mark.parametrize(("word", "message"), [
+    ("pictures.renderer=unity", "pictures.renderer is 'unity'; choose from filament, classic"),
+    ("pictures.workers=0", "pictures.workers is 0"),
+    ("pictures.look=shiny", "lettered, plain"),
+    ("poses.rotated=0.9", "poses.rotated is 0.9"),
+    ("images.noise=-1", "images.noise is -1"),
+    ("network.rotation=euler", "network.rotation is 'euler'"),
+    ("pose.batch_size=0", "pose.batch_size is 0"),
+    ("environment.hand=left", "environment.hand is 'left'"),
+    ("frames=0", "frames is 0"),
+    ("seed=-1", "seed is -1"),
+])  # fmt: skip
+def test_wrong_settings_are_refused_before_anything_begins(tmp_path: Path, word: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        check_pose(compose(tmp_path, ["experiment=pose", word]))
+
+
+def test_the_command_line_decides_what_is_trained(trained: TrainingResult) -> None:
+    assert configuration_of(["experiment=pose"]) == "pose"
+    assert configuration_of(["experiment=pose_laptop", "seed=1"]) == "pose"
+    assert configuration_of(["experiment=laptop"]) == "train"
+    assert configuration_of([]) == "train"
+    assert configuration_of([f"resume={trained.run}"]) == "pose"
+    assert configuration_of([f"resume={trained.checkpoint}"]) == "pose"
+    assert configuration_of(["resume=nowhere"]) == "train"
