@@ -91,10 +91,12 @@ class PictureThroughput(Callback):
         self._learned += now - self._idle_since
         self._idle_since = now
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the means over the minibatches since the last report."""
         sets = int(pl_module.frames) - self._frames  # type: ignore[arg-type]
         spent = self._waited + self._learned
+        if not sets:
+            return
         pl_module.log_dict(
             {
                 "throughput/pictures_per_second": len(CAMERA_DIRECTIONS) * sets / spent,

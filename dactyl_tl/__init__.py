@@ -15,10 +15,15 @@ from dactyl_tl.registration import register_environments
 if TYPE_CHECKING:
     from dactyl_tl.checkpoint import load_policy
     from dactyl_tl.envs import make_env
+    from dactyl_tl.estimators.bundles import load_estimator
 
-__all__ = ["load_policy", "make_env"]
+__all__ = ["load_estimator", "load_policy", "make_env"]
 
-_SOURCES = {"make_env": "dactyl_tl.envs", "load_policy": "dactyl_tl.checkpoint"}
+_SOURCES = {
+    "make_env": "dactyl_tl.envs",
+    "load_policy": "dactyl_tl.checkpoint",
+    "load_estimator": "dactyl_tl.estimators.bundles",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -19,7 +19,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dactyl_tl.configuration import POSE_SCHEMAS, build, check_names, number
-from dactyl_tl.errors import ConfigurationError, RankError, TrainingError
+from dactyl_tl.errors import ConfigurationError, InterruptedCollection, RankError, TrainingError
 from dactyl_tl.estimators.bundles import load_estimator_network
 from dactyl_tl.estimators.checkpoints import find_pose_checkpoint, pose_frames_of
 from dactyl_tl.learning.pose import PoseConfig, PoseModule
@@ -126,6 +126,8 @@ def train_pose(cfg: DictConfig) -> TrainingResult:
                     network.set_statistics(*data.statistics())
                 trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
             orderly = True
+        except InterruptedCollection:
+            pass  # before training began; what is in the cache stays
         except RendererError as error:
             raise ConfigurationError(str(error)) from error
         except RuntimeError as error:

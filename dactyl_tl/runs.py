@@ -164,6 +164,9 @@ def quiet() -> Iterator[None]:
             # One rollout is one batch: neither loader workers nor validation make sense.
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*`IterableDataset` has `__len__` defined.*")
+            # Epochs that end with a report have as many minibatches as are asked for.
+            warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+            warnings.filterwarnings("ignore", message=".*persistent_workers=True.*")
             # Of Slurm's being installed where the run is not one of its jobs.
             warnings.filterwarnings("ignore", message=".*The `srun` command is available.*")
             # Lightning's own use of torch.

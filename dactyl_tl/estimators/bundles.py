@@ -51,7 +51,7 @@ class PoseEstimator:
         self.network = network.eval().requires_grad_(False)
         self.description = dict(description)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(self, pictures: Tensor | NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
         """Estimate.
 

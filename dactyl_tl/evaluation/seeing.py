@@ -81,7 +81,7 @@ class SeeingWorld(SimulatedWorld):
                 for whole, part in zip(self._seen, seen, strict=True):
                     whole[chosen] = part
         assert self._seen is not None
-        return self._seen
+        return self._seen[0].clone(), self._seen[1].clone()
 
     def begin(self, seed: int) -> None:
         """Draw N new trials; nothing of them has been seen."""

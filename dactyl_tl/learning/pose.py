@@ -128,7 +128,6 @@ class PoseModule(LightningModule):
         self.register_buffer("frames", torch.zeros((), dtype=torch.int64))
         self._losses: list[Tensor] = []
         self._errors: list[list[Tensor]] = []
-        self._validated: dict[str, Tensor] = {}
 
     def configure_optimizers(self) -> Any:
         """Adam whose learning rate is halved every so many batches."""
@@ -166,27 +165,28 @@ class PoseModule(LightningModule):
         self._errors[dataloader_idx].append(torch.stack(errors, -1))
 
     def on_validation_epoch_end(self) -> None:
-        """Mean and median of each set of pictures, those of all ranks together; logged with the epoch."""
-        self._validated = {}
+        """Log the errors on each set of pictures, of all ranks, and the mean loss since the last report."""
+        metrics: dict[str, Tensor] = {}
         for name, parts in zip(self.validations, self._errors, strict=True):
             errors = of_all_ranks(torch.cat(parts).contiguous()).flatten(0, 1)
             angle, distance = torch.rad2deg(errors[:, 0]), 1000 * errors[:, 1]
-            self._validated |= {
+            metrics |= {
                 f"{name}/rotation": angle.mean(),
                 f"{name}/rotation_median": angle.median(),
                 f"{name}/position": distance.mean(),
                 f"{name}/position_median": distance.median(),
             }
-
-    def on_train_epoch_end(self) -> None:
-        """Log the mean loss since the last report, and the errors, degrees and millimetres."""
-        loss = of_all_ranks(torch.stack(self._losses).mean()).mean()
-        self._losses = []
+        if self._losses:
+            metrics["loss"] = of_all_ranks(torch.stack(self._losses).mean()).mean()
+            self._losses = []
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         # Lightning takes a metric called "step" for the x axis of its loggers.
-        counted = {"frames": self.frames, "step": self.frames}
-        metrics = {"loss": loss, "learning_rate": torch.tensor(rate), **self._validated, **counted}
-        self.log_dict({name: value.float() for name, value in metrics.items()}, batch_size=1)
+        metrics |= {
+            "learning_rate": torch.tensor(rate, dtype=torch.float64),
+            "frames": self.frames,
+            "step": self.frames,
+        }
+        self.log_dict({name: value.double() for name, value in metrics.items()}, batch_size=1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what describes the network."""

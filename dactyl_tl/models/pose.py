@@ -111,7 +111,9 @@ class PoseNetwork(nn.Module):
         position, stated = output[..., :3], output[..., 3:]
         if self.config.rotation == "quaternion":
             return position, rotations.canonical(rotations.normalize(stated))
-        return position, rotations.from_matrix(rotations.nearest_rotation(stated.unflatten(-1, (3, 3))))
+        with torch.autocast(output.device.type, enabled=False):  # there are no decompositions in bfloat16
+            matrix = rotations.nearest_rotation(stated.unflatten(-1, (3, 3)))
+        return position, rotations.from_matrix(matrix)
 
     def set_statistics(self, position: Tensor, orientation: Tensor) -> None:
         """Normalise with mean and standard deviation of these poses (n, 3), (n, 4)."""

@@ -8,8 +8,11 @@ training pictures live in worker processes of their own.
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from types import TracebackType
 from typing import Any
@@ -106,19 +109,21 @@ class FilamentScreen:
     Args:
         model: The model to draw; its lights, materials and cameras are read anew at each drawing.
         width, height: Of the picture that holds all views, pixels.
+        quiet: Keep to itself what Filament says of the machine as it starts.
 
     Raises:
         FilamentError: There is no working Vulkan.
     """
 
-    def __init__(self, model: mujoco.MjModel, width: int, height: int) -> None:
+    def __init__(self, model: mujoco.MjModel, width: int, height: int, *, quiet: bool = True) -> None:
         mjrf, model_scene = _import_filament()
         self._mjrf, self._model = mjrf, model
         config = mjrf.ContextConfig()
         config.graphics_api = mjrf.GraphicsApi.GRAPHICS_API_VULKAN
         try:
-            self._context: Any = mjrf.Context(config)
-            self._scene: Any = model_scene.ModelScene(self._context, model)
+            with _silence() if quiet else nullcontext():
+                self._context: Any = mjrf.Context(config)
+                self._scene: Any = model_scene.ModelScene(self._context, model)
             target = mjrf.RenderTargetConfig(color_format=mjrf.PixelFormat.PIXEL_FORMAT_RGB8)
             self._target: Any = self._context.create_render_target(target)
             self._target.resize(width, height)
@@ -206,7 +211,7 @@ def draw_ball() -> None:
     model = mujoco.MjModel.from_xml_string(BALL)
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
-    screen = FilamentScreen(model, 32, 32)
+    screen = FilamentScreen(model, 32, 32, quiet=False)
     screen.add_view(fixed_camera(0), (0, 0, 32, 32))
     picture = screen.draw(data, (0.0, 0.0, 1.0), shadows=False)
     screen.close()
@@ -231,6 +236,24 @@ def _import_filament() -> tuple[Any, Any]:
     except ImportError as error:
         raise FilamentError(str(error)) from error
     return mjrf, model_scene
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """With what native code prints going nowhere; it writes to the descriptors, not to Python's streams."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(descriptor) for descriptor in (1, 2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for descriptor in (1, 2):
+            os.dup2(nowhere, descriptor)
+        yield
+    finally:
+        for descriptor, copy in zip((1, 2), kept, strict=True):
+            os.dup2(copy, descriptor)
+            os.close(copy)
+        os.close(nowhere)
 
 
 def _linear(colour: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 
-from dactyl_tl.errors import CollectionError
+from dactyl_tl.errors import CollectionError, InterruptedCollection
 from dactyl_tl.ranks import meet, rank, world_size
 from dactyl_tl.vision.building import STATES, about, build_cache, claim
 from dactyl_tl.vision.cache import PictureCache
@@ -130,6 +130,8 @@ class PictureDataModule(pl.LightningDataModule):
         if self.plan.pictures.cache is not None and rank() == 0:
             self._fill_cache()
         meet()
+        if self._stopping():
+            raise InterruptedCollection("asked to end before training began")
         self._validation = [self._draw_held_out(renderer) for renderer in VALIDATIONS]
 
     def train_dataloader(self) -> DataLoader[Any]:

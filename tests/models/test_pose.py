@@ -33,6 +33,15 @@ def test_what_is_stated_is_read_back(network: PoseNetwork) -> None:
     assert rotations.distance(seen_orientation, orientation).max() < 1e-3
 
 
+def test_poses_are_read_in_full_precision_under_autocast(network: PoseNetwork) -> None:
+    position, orientation = poses(50)
+    network.set_statistics(position, orientation)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        seen_position, seen_orientation = network.pose(network.target(position, orientation))
+    torch.testing.assert_close(seen_position, position, atol=1e-5, rtol=0)
+    assert rotations.distance(seen_orientation, orientation).max() < 1e-3
+
+
 def test_outputs_that_state_no_rotation_are_taken_for_the_nearest(network: PoseNetwork) -> None:
     position, orientation = poses(200)
     network.set_statistics(position, orientation)

@@ -109,9 +109,9 @@ def test_every_look_can_be_seen(cameras: Cameras, scene: CameraScene, field: str
     plain = cameras.render(HOLDING).astype(int)
     dressed = cameras.render(HOLDING, replace(nominal, **{field: changed})).astype(int)
     again = cameras.render(HOLDING).astype(int)
-    difference = np.abs(dressed - plain).max(-1)
-    assert (difference > 12).sum() > 60
-    assert np.abs(again - plain).max() <= 3  # dithering; nothing of the look is left
+    # Filament dithers, which a hundred of the 120,000 pixels, at edges, turn into more.
+    assert (np.abs(dressed - plain).max(-1) > 6).sum() > 600
+    assert (np.abs(again - plain).max(-1) > 6).sum() < 300  # nothing of the look is left
 
 
 def test_the_cameras_own_pictures_give_the_same_once_cropped_and_scaled(scene: CameraScene) -> None:
