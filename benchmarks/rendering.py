@@ -219,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _draw_in_turns(seconds: float) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {name: [] for name in CONTENDERS}
-    environ = os.environ | {"LP_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    environ = {"MUJOCO_GL": "egl"} | os.environ | {"LP_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     for _ in range(TURNS):
         for name in CONTENDERS:
             command = [
