@@ -28,8 +28,9 @@ from dactyl_tl.policies import CHECKPOINTS, LAST
 from dactyl_tl.randomization import resolve_randomization
 from dactyl_tl.randomization.images import ImageAugmentation, ImageRandomization
 from dactyl_tl.ranks import explain_loss, is_lost_connection, world_size
+from dactyl_tl.rendering.filament import check_filament
 from dactyl_tl.rendering.objects import look_of, symmetries
-from dactyl_tl.rendering.offscreen import RendererError
+from dactyl_tl.rendering.offscreen import RendererError, check_renderer
 from dactyl_tl.runs import (
     TrainingResult,
     build_trainer,
@@ -99,6 +100,7 @@ def train_pose(cfg: DictConfig) -> TrainingResult:
     settings = check_pose(cfg)
     run = Path(cfg.output_dir)
     checkpoint = find_pose_checkpoint(cfg.resume, "resume") if cfg.resume else None
+    _check_renderers()
     with quiet(), threads(int(cfg.threads)):
         torch.manual_seed(settings.seed)
         network = _build_network(settings, None if checkpoint else cfg.estimator)
@@ -120,6 +122,7 @@ def train_pose(cfg: DictConfig) -> TrainingResult:
                 data = PictureDataModule(
                     _plan(settings, cfg, run, pose_frames_of(checkpoint) if checkpoint else 0),
                     progress,
+                    rank_zero_only(print),
                     stopping=lambda: session.signal is not None,
                 )
                 if checkpoint is None and not cfg.estimator:
@@ -128,8 +131,6 @@ def train_pose(cfg: DictConfig) -> TrainingResult:
             orderly = True
         except InterruptedCollection:
             pass  # before training began; what is in the cache stays
-        except RendererError as error:
-            raise ConfigurationError(str(error)) from error
         except RuntimeError as error:
             if isinstance(error, TrainingError) or world_size() == 1 or not is_lost_connection(error):
                 raise
@@ -147,6 +148,15 @@ def train_pose(cfg: DictConfig) -> TrainingResult:
         metrics={key: float(value) for key, value in trainer.callback_metrics.items()},
         interrupted=session.signal,
     )
+
+
+def _check_renderers() -> None:
+    """Both have to draw: one draws what is learnt from, the other what is held out."""
+    try:
+        check_renderer()
+        check_filament()
+    except RendererError as error:
+        raise ConfigurationError(str(error)) from error
 
 
 def _build_network(settings: PoseSettings, estimator: str | None) -> PoseNetwork:

@@ -16,7 +16,7 @@ import torch
 
 from dactyl_tl.errors import ConfigurationError, TrainingError
 from dactyl_tl.processes import die_with_parent
-from dactyl_tl.vision.cache import SHARD, encode, missing_shards, write_shard
+from dactyl_tl.vision.cache import SHARD, encode, unusable_shards, write_shard
 from dactyl_tl.vision.drawing import Artist, Drawing, one_thread_each
 from dactyl_tl.vision.pictures import START, generator_of
 from dactyl_tl.vision.poses import PoseAugmentation, object_pose
@@ -73,7 +73,7 @@ def build_cache(
     seed: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
     stopping: Callable[[], bool] = lambda: False,
-) -> None:
+) -> int:
     """Draw the shards that are missing or damaged.
 
     Args:
@@ -88,16 +88,20 @@ def build_cache(
         progress: Called with the sets that are there and those that will be.
         stopping: Whether to end early, asked after each shard.
 
+    Returns:
+        how many shards were there, but damaged.
+
     Raises:
         TrainingError: A worker process was killed.
         RendererError: There is no working renderer.
     """
     total = -(-sets // shard_sets)
-    missing = missing_shards(directory, total)
+    absent, damaged = unusable_shards(directory, total)
+    missing = sorted([*absent, *damaged])
     done = total - len(missing)
     progress(done * shard_sets, total * shard_sets)
     if not missing:
-        return
+        return 0
     with ProcessPoolExecutor(
         min(workers, len(missing)), multiprocessing.get_context(START), _start, (drawing, os.getpid())
     ) as pool:
@@ -121,6 +125,7 @@ def build_cache(
         finally:
             for job in jobs:
                 job.cancel()
+    return len(damaged)
 
 
 _artist: Artist | None = None

@@ -144,10 +144,11 @@ class PictureCache(Dataset):
         return pictures, shard.position[within], shard.orientation[within], shard.points[within]
 
 
-def missing_shards(directory: Path, count: int) -> list[int]:
-    """Numbers of the first ``count`` shards that are not there or damaged."""
-    return [
-        number
-        for number in range(count)
-        if not (path := directory / SHARD.format(number)).exists() or read_shard(path) is None
+def unusable_shards(directory: Path, count: int) -> tuple[list[int], list[int]]:
+    """Numbers of the first ``count`` shards that are not there, and of those that are damaged."""
+    paths = [directory / SHARD.format(number) for number in range(count)]
+    absent = [number for number, path in enumerate(paths) if not path.exists()]
+    damaged = [
+        number for number, path in enumerate(paths) if number not in absent and read_shard(path) is None
     ]
+    return absent, damaged

@@ -81,6 +81,7 @@ class PictureDataModule(pl.LightningDataModule):
     Args:
         plan: What they are.
         progress: Told of what takes long before training.
+        say: Told of what a person should know, in a line.
         stopping: Whether to end early.
 
     Attributes:
@@ -92,13 +93,14 @@ class PictureDataModule(pl.LightningDataModule):
         self,
         plan: PicturePlan,
         progress: Progress = lambda what, done, total: None,
+        say: Callable[[str], None] = lambda line: None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__()
         self.plan = plan
         self.damaged = 0
         self.metrics: dict[str, float] = {}
-        self._progress, self._stopping = progress, stopping
+        self._progress, self._say, self._stopping = progress, say, stopping
         self._split: tuple[States, States] | None = None
         self._validation: list[TensorDataset] = []
 
@@ -143,6 +145,8 @@ class PictureDataModule(pl.LightningDataModule):
             return DataLoader(fresh, batch_size=None, num_workers=workers, multiprocessing_context=START)
         cache = PictureCache(plan.home, self._shards())
         self.damaged = cache.damaged
+        if cache.damaged:
+            self._say(f"pictures.cache={plan.home}: {cache.damaged} damaged shards are left out")
         if not len(cache):
             raise CollectionError(f"pictures.cache={plan.home} has no shard that can be read")
         order = EndlessOrder(len(cache), generator_of(entropy))
@@ -175,7 +179,7 @@ class PictureDataModule(pl.LightningDataModule):
         return -(-self.plan.pictures.cache_sets // self.plan.pictures.shard_sets)
 
     def _fill_cache(self) -> None:
-        build_cache(
+        mended = build_cache(
             self.plan.home,
             self.plan.drawing,
             self.states[0],
@@ -187,6 +191,8 @@ class PictureDataModule(pl.LightningDataModule):
             progress=lambda done, total: self._progress("pictures", done, total),
             stopping=self._stopping,
         )
+        if mended:
+            self._say(f"pictures.cache={self.plan.home}: {mended} damaged shards were drawn anew")
 
     def _draw_held_out(self, renderer: str) -> TensorDataset:
         held_out = self.states[1].qpos

@@ -19,8 +19,8 @@ from dactyl_tl.vision.cache import (
     PictureCache,
     decode,
     encode,
-    missing_shards,
     read_shard,
+    unusable_shards,
     write_shard,
 )
 from dactyl_tl.vision.drawing import Drawing
@@ -75,7 +75,7 @@ def test_a_damaged_shard_is_left_out_and_counted(tmp_path: Path, damage: str) ->
     assert read_shard(path) is None
     cache = PictureCache(tmp_path)
     assert (len(cache), cache.damaged) == (8, 1)
-    assert missing_shards(tmp_path, 4) == [1, 3]
+    assert unusable_shards(tmp_path, 4) == ([3], [1])
 
 
 def test_a_half_written_shard_is_not_seen(tmp_path: Path) -> None:
@@ -95,19 +95,19 @@ def test_a_cache_is_built_and_mended(tmp_path: Path, states: States) -> None:
     reports: list[tuple[int, int]] = []
     drawing = Drawing(renderer="classic", randomized=False)
 
-    def build() -> None:
-        build_cache(
+    def build() -> int:
+        return build_cache(
             tmp_path, drawing, states, PoseAugmentation(), sets=5, shard_sets=3, workers=2, seed=5,
             progress=lambda done, total: reports.append((done, total)),
         )  # fmt: skip
 
-    build()
+    assert build() == 0
     assert reports == [(0, 6), (3, 6), (6, 6)]
     first = [cached[0] for cached in PictureCache(tmp_path)]
     whole = (tmp_path / SHARD.format(1)).read_bytes()
     (tmp_path / SHARD.format(1)).write_bytes(whole[:1000])
     reports.clear()
-    build()
+    assert build() == 1
     assert reports == [(3, 6), (6, 6)]
     for before, after in zip(first, (cached[0] for cached in PictureCache(tmp_path)), strict=True):
         torch.testing.assert_close(before, after, atol=0, rtol=0)
