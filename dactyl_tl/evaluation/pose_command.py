@@ -21,8 +21,8 @@ from dactyl_tl.evaluation.poses import held_out_states, measure
 from dactyl_tl.evaluation.settings import EvaluationSettings
 from dactyl_tl.vision.drawing import RENDERERS
 
-SHIPPED = ("block", "block_one_look")
-"""Estimators that stand in the table: the one to use, and the ablation without appearance randomization."""
+SHIPPED = ("block",)
+"""Estimators that stand in the table."""
 
 ENVIRONMENT = ("task", "randomization", "hand")
 """What decides the states of the rollouts."""
