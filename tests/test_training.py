@@ -150,7 +150,7 @@ def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 
 
 def test_too_little_space_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dactyl_tl.training.FREE_SPACE", 10**15)
+    monkeypatch.setattr("dactyl_tl.runs.FREE_SPACE", 10**15)
     with pytest.raises(ConfigurationError, match="MB left; checkpoints of these networks need"):
         smoke(tmp_path, TOY)
 
