@@ -102,8 +102,9 @@ def test_wheel_holds_the_packages_and_every_configuration(wheel):
         for path in (ROOT / package).rglob("*")
         if path.suffix == ".py" or path.name == "py.typed"
     }
-    policies = (ROOT / "dactyl_tl" / "policies").glob("*/*.*")
-    expected |= {str(path.relative_to(ROOT)) for path in policies if path.parent.name != "__pycache__"}
+    for shipped in ("policies", "estimators"):
+        bundles = (ROOT / "dactyl_tl" / shipped).glob("*/*.*")
+        expected |= {str(path.relative_to(ROOT)) for path in bundles if path.parent.name != "__pycache__"}
     expected |= {f"dactyl_tl/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
     assert expected | {"dactyl_tl/conf/__init__.py"} == files
 
