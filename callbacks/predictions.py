@@ -33,13 +33,16 @@ class Predictions(Callback):
         module: Any = pl_module
         frames = int(module.frames)
         rows = []
+        task = trainer.datamodule.plan.task  # type: ignore[attr-defined]
         for loader in trainer.datamodule.val_dataloader():  # type: ignore[attr-defined]
             pictures, position, orientation, _ = next(iter(loader))
             chosen = pictures[: self._sets]
             with torch.no_grad():
                 seen = module.network.pose(module.network(standardize(chosen.to(module.device))))
             predicted = tuple(each.cpu() for each in seen)
-            rows.append(draw_poses(chosen, (position[: self._sets], orientation[: self._sets]), predicted))
+            rows.append(
+                draw_poses(chosen, (position[: self._sets], orientation[: self._sets]), predicted, task)
+            )
         sheet = torch.cat(rows)
         self.directory.mkdir(parents=True, exist_ok=True)
         path = self.directory / f"{frames:012d}.png"
