@@ -144,6 +144,13 @@ def read_run_config(run: Path) -> Any:
     return OmegaConf.to_container(OmegaConf.load(run / RUN_CONFIG), resolve=True)
 
 
+def read_command(run: Path) -> str:
+    """The command line that began the training run in the directory ``run``."""
+    overrides = run / "hydra" / "overrides.yaml"
+    words = list(OmegaConf.load(overrides)) if overrides.is_file() else []
+    return " ".join(["python train.py", *map(str, words)])
+
+
 def read_environment(path: str | os.PathLike[str]) -> dict[str, Any]:
     """How the environment was set up in which the policy of a bundle or a training checkpoint learnt.
 

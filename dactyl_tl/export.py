@@ -8,13 +8,10 @@ take the directory.
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from datetime import date
 from itertools import chain
 from pathlib import Path
-
-import torch
 
 from dactyl_tl.checkpoint import (
     actor_from_checkpoint,
@@ -23,7 +20,7 @@ from dactyl_tl.checkpoint import (
     save_bundle,
 )
 from dactyl_tl.errors import ConfigurationError
-from dactyl_tl.machine import installed_version, memory_gib, processor
+from dactyl_tl.machine import installed_version, machine
 from dactyl_tl.policies import CURVE
 from dactyl_tl.restoring import resolve_checkpoint
 from dactyl_tl.stages import run_of, stage_of, stage_of_run, write_curve
@@ -66,7 +63,7 @@ def export(
         "seed": config["seed"],
         "frames": sum(stage.frames for stage in stages),
         "minutes": round(sum(stage.minutes for stage in stages), 1),
-        "machine": f"{os.cpu_count()} cores of {processor()}, {memory_gib():.0f} GiB, {_accelerator()}",
+        "machine": machine(),
         "date": date.today().isoformat(),
         "versions": {name: installed_version(name) for name in ("torch", "torchrl", "mujoco")},
     }
@@ -74,10 +71,6 @@ def export(
     save_bundle(directory, actor, config, critic=critic, training=training, half=True)
     write_curve(directory / CURVE, stages)
     return directory
-
-
-def _accelerator() -> str:
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

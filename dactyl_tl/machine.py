@@ -7,6 +7,8 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
+import torch
+
 
 def installed_version(distribution: str) -> str | None:
     """Version of a distribution; None where it is not installed, as a checkout that is only on the path."""
@@ -24,6 +26,12 @@ def processor() -> str:
         return platform.machine()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def machine() -> str:
+    """Cores, processor, memory and GPU, in words for a record."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{os.cpu_count()} cores of {processor()}, {memory_gib():.0f} GiB, {gpu}"
 
 
 def memory_gib() -> float:

@@ -24,7 +24,6 @@ from dactyl_tl.estimators.bundles import load_estimator_network
 from dactyl_tl.estimators.checkpoints import find_pose_checkpoint, pose_frames_of
 from dactyl_tl.learning.pose import PoseConfig, PoseModule
 from dactyl_tl.models.pose import PoseNetwork, PoseNetworkConfig
-from dactyl_tl.policies import CHECKPOINTS, LAST
 from dactyl_tl.randomization import resolve_randomization
 from dactyl_tl.randomization.images import ImageAugmentation, ImageRandomization
 from dactyl_tl.ranks import explain_loss, is_lost_connection, world_size
@@ -35,16 +34,16 @@ from dactyl_tl.runs import (
     TrainingResult,
     build_trainer,
     check_disk,
-    finish,
+    end,
     instantiate_all,
     plain,
     quiet,
+    result_of,
     threads,
     write_config,
 )
 from dactyl_tl.session import Session
 from dactyl_tl.simulation.scene import TASKS
-from dactyl_tl.strategy import RankStrategy
 from dactyl_tl.vision.config import PictureConfig
 from dactyl_tl.vision.datamodule import VALIDATIONS, PictureDataModule, PicturePlan
 from dactyl_tl.vision.poses import PoseAugmentation
@@ -136,18 +135,8 @@ def train_pose(cfg: DictConfig) -> TrainingResult:
                 raise
             raise RankError(f"{explain_loss()}, in the middle of a batch") from error
         finally:
-            finish(loggers)
-            if isinstance(trainer.strategy, RankStrategy):
-                trainer.strategy.close(orderly)
-    last = run / CHECKPOINTS / LAST
-    return TrainingResult(
-        run=run,
-        checkpoint=last if last.exists() else None,
-        frames=int(module.frames),
-        seconds=session.seconds,
-        metrics={key: float(value) for key, value in trainer.callback_metrics.items()},
-        interrupted=session.signal,
-    )
+            end(loggers, trainer, orderly)
+    return result_of(run, module, session, trainer)
 
 
 def _check_renderers() -> None:

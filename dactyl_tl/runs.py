@@ -24,7 +24,8 @@ from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from dactyl_tl.errors import ConfigurationError
-from dactyl_tl.policies import RUN_CONFIG
+from dactyl_tl.policies import CHECKPOINTS, LAST, RUN_CONFIG
+from dactyl_tl.session import Session
 from dactyl_tl.strategy import RankStrategy
 
 FREE_SPACE = 8
@@ -93,6 +94,26 @@ def finish(loggers: list[Logger]) -> None:
         import wandb
 
         wandb.finish()
+
+
+def end(loggers: list[Logger], trainer: Trainer, orderly: bool) -> None:
+    """End what runs beside a training: loggers and other ranks, ``orderly`` or because something failed."""
+    finish(loggers)
+    if isinstance(trainer.strategy, RankStrategy):
+        trainer.strategy.close(orderly)
+
+
+def result_of(run: Path, module: LightningModule, session: Session, trainer: Trainer) -> TrainingResult:
+    """What the training in ``run`` left behind."""
+    last = run / CHECKPOINTS / LAST
+    return TrainingResult(
+        run=run,
+        checkpoint=last if last.exists() else None,
+        frames=int(module.frames),  # type: ignore[arg-type]
+        seconds=session.seconds,
+        metrics={key: float(value) for key, value in trainer.callback_metrics.items()},
+        interrupted=session.signal,
+    )
 
 
 def instantiate_all(group: DictConfig | None, name: str) -> list[Any]:

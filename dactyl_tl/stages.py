@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
-from dactyl_tl.checkpoint import BundleError, read_description, read_run_config
+from dactyl_tl.checkpoint import BundleError, read_command, read_description, read_run_config
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.metrics import FRAMES, read_metrics
 from dactyl_tl.policies import CURVE, DESCRIPTION, locate, shipped_policies
@@ -84,7 +82,7 @@ def stage_of_run(checkpoint: Path) -> Stage:
         raise ConfigurationError(f"{run} has no metrics.csv of its training; log with logger=csv")
     timed = [{**row, MINUTES: until} for row, until in zip(rows, accumulate(_minutes(rows)), strict=True)]
     asked = read_run_config(run)["policy"]
-    return Stage(asked if asked in shipped_policies() else None, (_command(run),), timed)
+    return Stage(asked if asked in shipped_policies() else None, (read_command(run),), timed)
 
 
 def run_of(checkpoint: Path) -> Path:
@@ -120,12 +118,6 @@ def _of_bundle(bundle: Path, name: str) -> Stage:
     if training is None or not rows:
         raise ConfigurationError(f"{name}={bundle} keeps no record of its training; give the run instead")
     return Stage(training["from"], tuple(training["commands"]), rows)
-
-
-def _command(run: Path) -> str:
-    overrides = run / "hydra" / "overrides.yaml"
-    words = list(OmegaConf.load(overrides)) if overrides.is_file() else []
-    return " ".join(["python train.py", *map(str, words)])
 
 
 def _minutes(rows: Rows) -> list[float]:

@@ -27,7 +27,6 @@ from dactyl_tl.errors import (
 )
 from dactyl_tl.learning import PPOModule
 from dactyl_tl.models import build_actor, build_critic, check_backend
-from dactyl_tl.policies import CHECKPOINTS, LAST
 from dactyl_tl.ranks import explain_loss, is_lost_connection, world_size
 from dactyl_tl.resources import out_of_memory
 from dactyl_tl.restoring import check_sizes, frames_of, load_weights, resolve_checkpoint
@@ -35,16 +34,16 @@ from dactyl_tl.runs import (
     TrainingResult,
     build_trainer,
     check_disk,
-    finish,
+    end,
     instantiate_all,
     plain,
     quiet,
+    result_of,
     threads,
     write_config,
 )
 from dactyl_tl.session import Session
 from dactyl_tl.simulation.engines import resolve_engine
-from dactyl_tl.strategy import RankStrategy
 
 
 def train(cfg: DictConfig) -> TrainingResult:
@@ -98,18 +97,8 @@ def train(cfg: DictConfig) -> TrainingResult:
             raise RankError(f"{explain_loss()}, before an update was complete") from error
         finally:
             data.close()
-            finish(loggers)
-            if isinstance(trainer.strategy, RankStrategy):
-                trainer.strategy.close(orderly)
-    last = run / CHECKPOINTS / LAST
-    return TrainingResult(
-        run=run,
-        checkpoint=last if last.exists() else None,
-        frames=int(module.frames),
-        seconds=session.seconds,
-        metrics={key: float(value) for key, value in trainer.callback_metrics.items()},
-        interrupted=session.signal,
-    )
+            end(loggers, trainer, orderly)
+    return result_of(run, module, session, trainer)
 
 
 def collection_plan(

@@ -18,7 +18,7 @@ from dactyl_tl.learning.pose import pose_errors
 from dactyl_tl.models.pictures import standardize
 from dactyl_tl.rendering.objects import look_of, symmetries
 from dactyl_tl.simulation.scene import TASKS
-from dactyl_tl.vision.drawing import RENDERERS, Drawing
+from dactyl_tl.vision.drawing import RENDERERS, held_out
 from dactyl_tl.vision.pictures import START, DrawnStates
 from dactyl_tl.vision.states import States, gather
 
@@ -94,7 +94,7 @@ def measure(
     same = torch.from_numpy(symmetries(look_of(TASKS[states.task].object_name, look))).float()
     results = []
     for number, renderer in enumerate(RENDERERS):
-        drawing = Drawing(states.task, renderer, randomized=renderer == "filament", look=look)
+        drawing = held_out(states.task, renderer, look)
         loader = DataLoader(
             DrawnStates(drawing, states.qpos, seed), BATCH, num_workers=workers, multiprocessing_context=START
         )

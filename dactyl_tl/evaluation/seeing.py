@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from concurrent.futures import ProcessPoolExecutor
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,9 +13,8 @@ from dactyl_tl.envs import ReorientEnv
 from dactyl_tl.envs.observations import relative_orientation
 from dactyl_tl.estimators.bundles import PoseEstimator
 from dactyl_tl.evaluation.worlds import SimulatedWorld
-from dactyl_tl.processes import die_with_parent
-from dactyl_tl.vision.drawing import Artist, Drawing, one_thread_each
-from dactyl_tl.vision.pictures import START
+from dactyl_tl.vision.artists import artists, this_artist
+from dactyl_tl.vision.drawing import Drawing
 
 
 class SeeingWorld(SimulatedWorld):
@@ -32,7 +27,6 @@ class SeeingWorld(SimulatedWorld):
         env: See :class:`~dactyl_tl.evaluation.worlds.SimulatedWorld`.
         estimator: That sees.
         workers: Processes that draw, each some of the trials.
-        seed: Nothing is drawn from it where looks are nominal.
         renderer: Of the pictures.
     """
 
@@ -42,16 +36,13 @@ class SeeingWorld(SimulatedWorld):
         estimator: PoseEstimator,
         *,
         workers: int,
-        seed: int = 0,
         renderer: str = "classic",
     ) -> None:
         super().__init__(env)
         self._estimator = estimator
         drawing = Drawing(str(estimator.description["task"]), renderer, randomized=False)
         self._workers = workers
-        self._pool = ProcessPoolExecutor(
-            workers, multiprocessing.get_context(START), _start, (drawing, os.getpid(), seed)
-        )
+        self._pool = artists(drawing, workers)
         self._seen: tuple[Tensor, Tensor] | None = None
 
     def observe(self) -> TensorDict:
@@ -94,20 +85,5 @@ class SeeingWorld(SimulatedWorld):
         super().close()
 
 
-_artist: Artist | None = None
-"""Of a worker process."""
-
-_generator = torch.Generator()
-
-
-def _start(drawing: Drawing, parent: int, seed: int) -> None:
-    global _artist
-    die_with_parent(parent)
-    one_thread_each()
-    _generator.manual_seed(seed)
-    _artist = drawing.open()
-
-
 def _draw(qpos: Tensor) -> NDArray[np.uint8]:
-    assert _artist is not None
-    return _artist.draw(qpos, _generator)[0]
+    return this_artist().draw(qpos, torch.Generator())[0]  # nothing is drawn from it for nominal looks

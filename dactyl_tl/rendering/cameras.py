@@ -8,7 +8,9 @@ model fields, so nothing is compiled anew.
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Protocol, Self
 
 import mujoco
 import numpy as np
@@ -44,33 +46,6 @@ SHADOW_SIZE = 512
 
 BACKGROUND = "background"
 """Name of the sky's texture, with which the classic renderer draws what is behind everything."""
-
-
-class Cameras(Protocol):
-    """Takes the pictures of all cameras at once. Use it from one thread, and close it."""
-
-    size: tuple[int, int]
-    """Width and height of a picture, pixels."""
-
-    def render(self, qpos: ArrayLike, appearance: Appearance | None = None) -> NDArray[np.uint8]:
-        """Draw one state.
-
-        Args:
-            qpos: Joint angles, then the object's position and orientation, (31,), as simulated.
-            appearance: Looks; None for the nominal ones.
-
-        Returns:
-            RGB pictures, (cameras, height, width, 3), top row first.
-
-        Raises:
-            ValueError: Wrong shapes, or numbers that are not finite.
-        """
-
-    def project(self, points: ArrayLike) -> NDArray[np.float64]:
-        """Where points of the object are in the last pictures: see :meth:`CameraScene.project`."""
-
-    def close(self) -> None:
-        """Free the renderer; closing twice is fine."""
 
 
 class CameraScene:
@@ -194,6 +169,56 @@ class CameraScene:
             model.light_diffuse[light] = UNITY_DIFFUSE * intensity
         if appearance.shadows:
             model.light_castshadow[self._lights[int(np.argmax(appearance.light_intensities))]] = True
+
+
+class Screen(Protocol):
+    """What a renderer draws on."""
+
+    def close(self) -> None:
+        """Free it; closing twice is fine."""
+
+
+class Cameras(ABC):
+    """Takes the pictures of all cameras at once. Use it from one thread, and close it.
+
+    Attributes:
+        size: Width and height of a picture, pixels.
+    """
+
+    size: tuple[int, int]
+    _scene: CameraScene
+    _screen: Screen
+
+    @abstractmethod
+    def render(self, qpos: ArrayLike, appearance: Appearance | None = None) -> NDArray[np.uint8]:
+        """Draw one state.
+
+        Args:
+            qpos: Joint angles, then the object's position and orientation, (31,), as simulated.
+            appearance: Looks; None for the nominal ones.
+
+        Returns:
+            RGB pictures, (cameras, height, width, 3), top row first.
+
+        Raises:
+            ValueError: Wrong shapes, or numbers that are not finite.
+        """
+
+    def project(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Where points of the object are in the last pictures: see :meth:`CameraScene.project`."""
+        return self._scene.project(points)
+
+    def close(self) -> None:
+        """Free the renderer; closing twice is fine."""
+        self._screen.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 def _camera_model(task: str, physical: bool, look: str, mesh_share: float) -> mujoco.MjModel:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
 import mujoco
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,14 +9,14 @@ from PIL import Image
 
 from dactyl_tl.contract import CAMERAS, PICTURE_SIZE
 from dactyl_tl.rendering.appearance import Appearance
-from dactyl_tl.rendering.cameras import BACKGROUND, MESH_SHARE, CameraScene
+from dactyl_tl.rendering.cameras import BACKGROUND, MESH_SHARE, Cameras, CameraScene
 from dactyl_tl.rendering.offscreen import Offscreen, check_renderer
 
 SUPERSAMPLE = 2
 """Pictures are drawn this many times larger in both directions and scaled down: smooth edges."""
 
 
-class ClassicCameras:
+class ClassicCameras(Cameras):
     """:class:`~dactyl_tl.rendering.cameras.Cameras` by the classic renderer.
 
     Args:
@@ -32,6 +30,8 @@ class ClassicCameras:
         ValueError: Unknown task or look, or pictures that are too large.
         RendererError: There is no working OpenGL; the message names the packages to install.
     """
+
+    _screen: Offscreen
 
     def __init__(
         self,
@@ -84,22 +84,6 @@ class ClassicCameras:
         pixels = self._scene.model.tex_data[first : first + 3 * count].reshape(-1, 3)
         pixels[:] = np.rint(255 * self._background).astype(np.uint8)
         self._screen.load_texture(self._scene.model, self._sky.id)
-
-    def project(self, points: ArrayLike) -> NDArray[np.float64]:
-        """Where points of the object are; see :class:`~dactyl_tl.rendering.cameras.Cameras`."""
-        return self._scene.project(points)
-
-    def close(self) -> None:
-        """Free the OpenGL context; closing twice is fine."""
-        self._screen.close()
-
-    def __enter__(self) -> ClassicCameras:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def fixed_camera(number: int) -> mujoco.MjvCamera:

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
-from types import TracebackType
 from typing import Any
 
 import mujoco
@@ -24,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from dactyl_tl.contract import CAMERAS, PICTURE_SIZE
 from dactyl_tl.processes import ending
 from dactyl_tl.rendering.appearance import Appearance
-from dactyl_tl.rendering.cameras import MESH_SHARE, CameraScene
+from dactyl_tl.rendering.cameras import MESH_SHARE, Cameras, CameraScene
 from dactyl_tl.rendering.classic_cameras import fixed_camera
 from dactyl_tl.rendering.lights import AMBIENT_LUX
 from dactyl_tl.rendering.offscreen import RendererError
@@ -44,7 +43,7 @@ class FilamentError(RendererError):
         )
 
 
-class FilamentCameras:
+class FilamentCameras(Cameras):
     """:class:`~dactyl_tl.rendering.cameras.Cameras` by Filament. One at a time in a process.
 
     Args:
@@ -57,6 +56,8 @@ class FilamentCameras:
         ValueError: Unknown task or look.
         FilamentError: There is no working Vulkan; the message names the packages to install.
     """
+
+    _screen: FilamentScreen
 
     def __init__(
         self,
@@ -85,22 +86,6 @@ class FilamentCameras:
         scene.pose(qpos)
         wide = self._screen.draw(scene.data, scene.background, shadows=appearance.shadows)
         return np.stack(np.split(wide, len(CAMERAS), axis=1))
-
-    def project(self, points: ArrayLike) -> NDArray[np.float64]:
-        """Where points of the object are; see :class:`~dactyl_tl.rendering.cameras.Cameras`."""
-        return self._scene.project(points)
-
-    def close(self) -> None:
-        """Free the context; closing twice is fine."""
-        self._screen.close()
-
-    def __enter__(self) -> FilamentCameras:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class FilamentScreen:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
@@ -15,10 +13,10 @@ from typing import Any
 import torch
 
 from dactyl_tl.errors import ConfigurationError, TrainingError
-from dactyl_tl.processes import die_with_parent
+from dactyl_tl.vision.artists import artists, this_artist
 from dactyl_tl.vision.cache import SHARD, encode, unusable_shards, write_shard
-from dactyl_tl.vision.drawing import Artist, Drawing, one_thread_each
-from dactyl_tl.vision.pictures import START, generator_of
+from dactyl_tl.vision.drawing import Drawing
+from dactyl_tl.vision.pictures import generator_of
 from dactyl_tl.vision.poses import PoseAugmentation, object_pose
 from dactyl_tl.vision.states import States
 
@@ -102,9 +100,7 @@ def build_cache(
     progress(done * shard_sets, total * shard_sets)
     if not missing:
         return 0
-    with ProcessPoolExecutor(
-        min(workers, len(missing)), multiprocessing.get_context(START), _start, (drawing, os.getpid())
-    ) as pool:
+    with artists(drawing, min(workers, len(missing))) as pool:
         jobs = [
             pool.submit(
                 _draw_shard, directory / SHARD.format(number), states.qpos, poses, shard_sets, (seed, number)
@@ -128,27 +124,15 @@ def build_cache(
     return len(damaged)
 
 
-_artist: Artist | None = None
-"""Of a worker process."""
-
-
-def _start(drawing: Drawing, parent: int) -> None:
-    global _artist
-    die_with_parent(parent)
-    one_thread_each()
-    _artist = drawing.open()
-
-
 def _draw_shard(
     path: Path, qpos: torch.Tensor, poses: PoseAugmentation, sets: int, entropy: tuple[int, ...]
 ) -> None:
-    assert _artist is not None
-    generator = generator_of(entropy)
+    artist, generator = this_artist(), generator_of(entropy)
     chosen = torch.randint(len(qpos), (sets,), generator=generator)
     posed = poses(qpos[chosen], generator)
     encoded, points = [], []
     for part in posed.split(SETS_AT_ONCE):
-        pictures, seen = _artist.draw(part, generator)
+        pictures, seen = artist.draw(part, generator)
         encoded += [encode(each) for each in pictures]
         points.append(seen)
     write_shard(path, encoded, *object_pose(posed), torch.cat(points))

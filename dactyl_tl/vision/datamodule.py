@@ -17,7 +17,7 @@ from dactyl_tl.ranks import meet, rank, world_size
 from dactyl_tl.vision.building import STATES, about, build_cache, claim
 from dactyl_tl.vision.cache import PictureCache
 from dactyl_tl.vision.config import PictureConfig
-from dactyl_tl.vision.drawing import RENDERERS, Drawing
+from dactyl_tl.vision.drawing import RENDERERS, Drawing, held_out
 from dactyl_tl.vision.pictures import START, FreshPictures, draw_all, generator_of
 from dactyl_tl.vision.poses import PoseAugmentation, object_pose
 from dactyl_tl.vision.states import States, gather
@@ -195,17 +195,15 @@ class PictureDataModule(pl.LightningDataModule):
             self._say(f"pictures.cache={self.plan.home}: {mended} damaged shards were drawn anew")
 
     def _draw_held_out(self, renderer: str) -> TensorDataset:
-        held_out = self.states[1].qpos
+        qpos = self.states[1].qpos
         chosen = torch.randint(
-            len(held_out), (self.plan.pictures.validation,), generator=generator_of((self.plan.seed, 1))
+            len(qpos), (self.plan.pictures.validation,), generator=generator_of((self.plan.seed, 1))
         )
         # As many for each rank: what they find is gathered.
         mine = chosen[: len(chosen) // world_size() * world_size()][rank() :: world_size()]
-        drawing = Drawing(
-            self.plan.task, renderer, randomized=renderer == "filament", look=self.plan.pictures.look
-        )
+        drawing = held_out(self.plan.task, renderer, self.plan.pictures.look)
         self._progress(f"held-out pictures ({renderer})", 0, 1)
-        return draw_all(drawing, held_out[mine], self.plan.seed, self.plan.pictures.workers)
+        return draw_all(drawing, qpos[mine], self.plan.seed, self.plan.pictures.workers)
 
 
 class EndlessOrder(Sampler[int]):

@@ -52,6 +52,14 @@ class Drawing:
         return Artist(self)
 
 
+def held_out(task: str, renderer: str, look: str) -> Drawing:
+    """How pictures to measure with are drawn: Filament's with looks drawn anew, the classic one's nominal.
+
+    Arguments as of :class:`Drawing`.
+    """
+    return Drawing(task, renderer, randomized=renderer == "filament", look=look)
+
+
 class Artist:
     """Draws sets of pictures. Use it from one thread, and close it."""
 

@@ -8,19 +8,15 @@ from __future__ import annotations
 import argparse
 import csv
 import math
-import os
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-import torch
-from omegaconf import OmegaConf
-
-from dactyl_tl.checkpoint import read_run_config
+from dactyl_tl.checkpoint import read_command, read_run_config
 from dactyl_tl.contract import CAMERAS
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.estimators.bundles import load_estimator, save_estimator
-from dactyl_tl.machine import installed_version, memory_gib, processor
+from dactyl_tl.machine import installed_version, machine
 from dactyl_tl.metrics import FRAMES, read_metrics
 from dactyl_tl.policies import BUNDLES, CURVE, RUN_CONFIG
 from dactyl_tl.vision.calibration import camera_calibration
@@ -59,11 +55,11 @@ def export_estimator(run: Path, directory: Path, commands: Sequence[str] = ()) -
         config["pictures"]["cache"] = "runs/pictures"
     minutes = _minutes(rows)
     training = {
-        "commands": list(commands) or [_command(run)],
+        "commands": list(commands) or [read_command(run)],
         "seed": config["seed"],
         "sets": int(rows[-1][FRAMES]),
         "minutes": round(minutes[-1], 1),
-        "machine": f"{os.cpu_count()} cores of {processor()}, {memory_gib():.0f} GiB, {_accelerator()}",
+        "machine": machine(),
         "date": date.today().isoformat(),
         "versions": {name: installed_version(name) for name in ("torch", "kornia", "mujoco")},
     }
@@ -93,16 +89,6 @@ def _minutes(rows: list[dict[str, float]]) -> list[float]:
         before = row[FRAMES]
         until.append(total)
     return until
-
-
-def _command(run: Path) -> str:
-    overrides = run / "hydra" / "overrides.yaml"
-    words = list(OmegaConf.load(overrides)) if overrides.is_file() else []
-    return " ".join(["python train.py", *map(str, words)])
-
-
-def _accelerator() -> str:
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
