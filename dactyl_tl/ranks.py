@@ -178,14 +178,15 @@ def lost_rank() -> str | None:
     """A rank that ended or is stopped, and how; None if there is none, or none on this host."""
     findings = []
     for index, peer in _neighbours().items():
-        code = _children[peer.pid].poll() if peer.pid in _children else None
+        child = _children.get(peer.pid)
+        code = child.poll() if child else None
         if code is not None and code < 0:
             findings.append((0, f"{_name(index)} ended with {ending(code)}"))
         elif stopped(peer.pid):
             findings.append((1, f"{_name(index)} does not answer; it is stopped"))
         elif code is not None:  # perhaps because of another
             findings.append((3, f"{_name(index)} ended with {ending(code)}"))
-        elif ended(peer.pid):
+        elif child is None and ended(peer.pid):  # of a child the next look tells its code
             findings.append((2, f"{_name(index)} has ended"))
     return min(findings)[1] if findings else None
 
