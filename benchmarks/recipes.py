@@ -32,6 +32,7 @@ from benchmarks.runs import ROOT
 from dactyl_tl.evaluation.report import read_json
 from dactyl_tl.evaluation.statistics import bootstrap_difference
 from dactyl_tl.metrics import FRAMES, read_metrics
+from dactyl_tl.policies import METRICS
 
 ARMS = Path(__file__).with_name("recipes.toml")
 BASELINE = "baseline"
@@ -141,7 +142,7 @@ def main() -> None:
         },
     )
     draw(
-        {arm: [run.directory / "metrics.csv" for run in found] for arm, found in complete.items()},
+        {arm: [run.directory / METRICS for run in found] for arm, found in complete.items()},
         place / "curves.png",
     )
     print(f"\nwrote {place / 'comparison.json'}, {place / 'curves.png'}")

@@ -178,8 +178,9 @@ def measure_training(folder: Path, cached: bool, frames: int) -> dict[str, float
         [sys.executable, "train.py", *words], cwd=ROOT, env=environ, check=True, capture_output=True
     )
     from dactyl_tl.metrics import read_metrics
+    from dactyl_tl.policies import METRICS
 
-    return read_metrics(folder / "metrics.csv")[-1]
+    return read_metrics(folder / METRICS)[-1]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

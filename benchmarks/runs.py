@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dactyl_tl.metrics import read_metrics
+from dactyl_tl.policies import METRICS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,4 +36,4 @@ def metrics_of(words: Sequence[str]) -> list[dict[str, float]]:
         )
         if done.returncode:
             raise SystemExit(f"train.py {' '.join(words)} failed:\n{done.stderr}")
-        return read_metrics(run / "metrics.csv")
+        return read_metrics(run / METRICS)

@@ -7,15 +7,13 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from dactyl_tl.metrics import FRAMES, read_metrics
-from dactyl_tl.policies import CURVE, locate, shipped_policies
-
-METRICS = "metrics.csv"
-"""The metrics file of a run directory."""
+from dactyl_tl.policies import CURVE, METRICS, locate, shipped_policies
 
 CURVES = {
     "episode/successes": "goals an episode",
@@ -36,9 +34,15 @@ CURVES = {
 }
 """Metrics that are drawn where a run has them, and what their axes say."""
 
+LOGARITHMIC = ("classic/rotation", "classic/position", "filament/rotation", "filament/position", "loss")
+"""Those drawn on logarithmic axes, where errors that fall by a power of what was learnt from are lines."""
+
+SEEING = "throughput/pictures_per_second"
+"""A metric of runs whose frames are sets of pictures."""
+
 
 def plot_curves(runs: Mapping[str, Path], picture: Path, curves: Mapping[str, str] = CURVES) -> bool:
-    """Draw ``curves`` of metrics files against environment frames; False if there are no rows.
+    """Draw ``curves`` of metrics files against their frames; False if there are no rows.
 
     Args:
         runs: metrics files by the name to give them; one alone gets no legend.
@@ -50,6 +54,7 @@ def plot_curves(runs: Mapping[str, Path], picture: Path, curves: Mapping[str, st
     if not present:
         return False
     longest = max(run[-1][FRAMES] for run in rows.values() if run)
+    what = "sets of pictures learnt from" if SEEING in present else "environment frames"
     figure = Figure(figsize=(9.0, 2.3 * math.ceil(len(present) / 2)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = list(figure.subplots(math.ceil(len(present) / 2), 2, squeeze=False).flat)
@@ -62,9 +67,12 @@ def plot_curves(runs: Mapping[str, Path], picture: Path, curves: Mapping[str, st
                 label=name,
             )
         axis.set_ylabel(label)
-        axis.set_xlabel("environment frames")
-        axis.set_xlim(0, 1.02 * longest)
-        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axis.set_xlabel(what)
+        if key in LOGARITHMIC:
+            logarithmic(axis)
+        else:
+            axis.set_xlim(0, 1.02 * longest)
+            axis.xaxis.set_major_formatter(EngFormatter(sep=""))
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     for axis in axes[len(present) :]:
@@ -74,6 +82,20 @@ def plot_curves(runs: Mapping[str, Path], picture: Path, curves: Mapping[str, st
     figure.align_ylabels()
     figure.savefig(picture, dpi=120)
     return True
+
+
+def logarithmic(axis: Axes) -> None:
+    """Both axes logarithmic, with numbers that can be read; to be called when all is drawn."""
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+    low, high = axis.get_ylim()
+    steps = (1.0, 2.0, 5.0) if high > 10 * low else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)
+    axis.yaxis.set_major_locator(LogLocator(subs=steps))
+    axis.yaxis.set_major_formatter("{x:g}")
+    for each in (axis.xaxis, axis.yaxis):
+        each.set_minor_formatter(NullFormatter())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -21,7 +21,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from dactyl_tl.configuration import check, register_schemas
 from dactyl_tl.errors import FAILED, UNUSABLE, ConfigurationError, RankError, TrainingError
 from dactyl_tl.estimators.checkpoints import find_pose_checkpoint
-from dactyl_tl.policies import BEST, BUNDLES, CHECKPOINTS, LAST, RUN_CONFIG
+from dactyl_tl.policies import BEST, BUNDLES, CHECKPOINTS, LAST, METRICS, RUN_CONFIG
 from dactyl_tl.pose_training import check_pose, train_pose
 from dactyl_tl.restoring import actions_of, continuation, network_of, resolve_checkpoint, shown
 from dactyl_tl.runs import TrainingResult
@@ -257,7 +257,7 @@ def _report(result: TrainingResult, sees: bool) -> None:
         "checkpoint": result.checkpoint and Path(run) / CHECKPOINTS / result.checkpoint.name,
         "bundle": Path(run) / BUNDLES / bundle if (result.run / BUNDLES / bundle).exists() else None,
         "curves": Path(run) / "curves.png" if (result.run / "curves.png").exists() else None,
-        "metrics": Path(run) / "metrics.csv" if (result.run / "metrics.csv").exists() else None,
+        "metrics": Path(run) / METRICS if (result.run / METRICS).exists() else None,
     }
     for name, path in files.items():
         if path is not None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from dactyl_tl.checkpoint import BundleError, read_command, read_description, read_run_config
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.metrics import FRAMES, read_metrics
-from dactyl_tl.policies import CURVE, DESCRIPTION, locate, shipped_policies
+from dactyl_tl.policies import CURVE, DESCRIPTION, METRICS, locate, shipped_policies
 from dactyl_tl.restoring import frames_of, resolve_checkpoint
 
 CURVE_POINTS = 200
@@ -77,7 +77,7 @@ def stage_of_run(checkpoint: Path) -> Stage:
         ConfigurationError: the run kept no metrics.
     """
     run, frames = run_of(checkpoint), frames_of(checkpoint)
-    rows = [row for row in read_metrics(run / "metrics.csv") if row[FRAMES] <= frames]
+    rows = [row for row in read_metrics(run / METRICS) if row[FRAMES] <= frames]
     if not rows:
         raise ConfigurationError(f"{run} has no metrics.csv of its training; log with logger=csv")
     timed = [{**row, MINUTES: until} for row, until in zip(rows, accumulate(_minutes(rows)), strict=True)]

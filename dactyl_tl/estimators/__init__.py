@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dactyl_tl.policies import BUNDLES, DESCRIPTION
+from dactyl_tl.policies import BUNDLES, CURVE, DESCRIPTION, METRICS
 
 FOLDER = Path(__file__).parent
 
@@ -32,3 +32,10 @@ def locate_estimator(path: str | os.PathLike[str]) -> Path:
             return place
     choices = ", ".join([*shipped_estimators(), "a bundle's directory", "a training run's directory"])
     raise FileNotFoundError(f"{path} holds no pose estimator; choose {choices}")
+
+
+def curve_of(path: str | os.PathLike[str]) -> Path | None:
+    """The metrics file of how the estimator that ``path`` means was trained, where there is one."""
+    bundle = locate_estimator(path)
+    places = [bundle / CURVE, bundle.parent.parent / METRICS]
+    return next((place for place in places if place.is_file()), None)

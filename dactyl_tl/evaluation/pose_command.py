@@ -8,10 +8,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dactyl_tl.estimators import locate_estimator
+from dactyl_tl.estimators import curve_of, locate_estimator
 from dactyl_tl.estimators.bundles import PoseEstimator, load_estimator
+from dactyl_tl.evaluation.pose_plots import plot_learning, plot_poses
 from dactyl_tl.evaluation.pose_report import (
-    plot_poses,
     pose_table,
     write_pose_csv,
     write_pose_json,
@@ -62,6 +62,11 @@ def measure_poses(settings: EvaluationSettings, console: Console) -> list[Path]:
     write_pose_csv(files[1], results)
     plot_poses(files[2], results)
     write_pose_markdown(files[3], results, {label: _experience(each) for label, each in estimators.items()})
+    curves = {label: curve_of(name) for label, name in zip(labels, names, strict=True)}
+    known = {label: curve for label, curve in curves.items() if curve is not None}
+    if known:
+        files.append(output / "learning.png")
+        plot_learning(files[-1], known)
     for path in files:
         console.print(f"wrote {path}", style="dim", soft_wrap=True, highlight=False)
     return files

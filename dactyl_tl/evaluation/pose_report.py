@@ -1,4 +1,4 @@
-"""Errors of pose estimators as tables beside the paper's Table 6, as JSON, as CSV and as a picture."""
+"""Errors of pose estimators as tables beside the paper's Table 6, as JSON and as CSV."""
 
 from __future__ import annotations
 
@@ -7,22 +7,16 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from rich.table import Table
 
 from dactyl_tl.contract import CONTRACT_VERSION
 from dactyl_tl.evaluation.paper import TABLE_6
-from dactyl_tl.evaluation.plots import FAINT, PAPER_COLOUR, POLICY_COLOURS
 from dactyl_tl.evaluation.poses import PoseErrors
 from dactyl_tl.evaluation.report import TABLE_WIDTH
 
 NAMES = {"filament": "Filament, looks drawn anew", "classic": "classic OpenGL, the other renderer"}
 
 QUANTITIES = {"rotation": "degrees", "position": "mm"}
-
-BINS = 40
 
 
 def pose_table(results: Sequence[PoseErrors]) -> Table:
@@ -104,39 +98,3 @@ def write_pose_csv(path: Path, results: Sequence[PoseErrors]) -> None:
                 writer.writerow(
                     (result.estimator, result.renderer, index, f"{rotation:.3f}", f"{position:.3f}")
                 )
-
-
-def plot_poses(path: Path, results: Sequence[PoseErrors]) -> None:
-    """Histograms of both errors, a row for each renderer; the paper's means dashed.
-
-    The last bin holds everything beyond.
-    """
-    figure = Figure(figsize=(9.0, 5.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(len(NAMES), 2, sharex="col")
-    for row, (renderer, name) in enumerate(NAMES.items()):
-        shown = [each for each in results if each.renderer == renderer]
-        for column, (quantity, unit) in enumerate(QUANTITIES.items()):
-            axis = grid[row, column]
-            limit = max(np.percentile(getattr(each, quantity), 97) for each in results)
-            edges = np.linspace(0.0, limit, BINS + 1)
-            for result, colour in zip(shown, POLICY_COLOURS, strict=False):
-                values = np.clip(getattr(result, quantity), 0, limit)
-                weights = np.full(len(values), 100 / len(values))
-                mean = getattr(result, quantity).mean()
-                label = f"{result.estimator}: mean {mean:.1f}, median {np.median(values):.1f}"
-                axis.hist(values, edges, weights=weights, color=colour, alpha=0.6, label=label)
-            paper = getattr(TABLE_6[renderer], quantity)[0]
-            axis.axvline(
-                paper, color=PAPER_COLOUR, linestyle="--", linewidth=1.2, label=f"paper: mean {paper}"
-            )
-            axis.set_title(name, fontsize=10, loc="left")
-            axis.set_xlim(0, limit)
-            axis.set_ylabel("% of the pictures" if column == 0 else "")
-            if row == len(NAMES) - 1:
-                axis.set_xlabel(f"error of the {quantity}, {unit}; the last bin holds all beyond")
-            axis.grid(color=FAINT)
-            axis.set_axisbelow(True)
-            axis.spines[["top", "right"]].set_visible(False)
-            axis.legend(frameon=False, fontsize=8)
-    figure.savefig(path, dpi=120)

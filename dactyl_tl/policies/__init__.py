@@ -14,8 +14,8 @@ FOLDER = Path(__file__).parent
 DESCRIPTION = "bundle.json"
 """Of every bundle."""
 
-CURVE = "curve.csv"
-"""Beside an exported bundle: how it was trained, over frames and minutes."""
+CURVE, METRICS = "curve.csv", "metrics.csv"
+"""How training went: beside an exported bundle, over frames and minutes, and in a run's directory."""
 
 CHECKPOINTS, LAST, BEST, BUNDLES = "checkpoints", "last.ckpt", "best.ckpt", "bundles"
 """Names in a run's directory."""

@@ -18,7 +18,7 @@ from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.estimators.bundles import load_estimator, save_estimator
 from dactyl_tl.machine import installed_version, machine
 from dactyl_tl.metrics import FRAMES, read_metrics
-from dactyl_tl.policies import BUNDLES, CURVE, RUN_CONFIG
+from dactyl_tl.policies import BUNDLES, CURVE, METRICS, RUN_CONFIG
 from dactyl_tl.vision.calibration import camera_calibration
 
 COLUMNS = (
@@ -30,7 +30,7 @@ COLUMNS = (
     "classic/position",
     "loss",
 )
-SETS, MINUTES = "sets", "minutes"
+MINUTES = "minutes"
 
 
 def export_estimator(run: Path, directory: Path, commands: Sequence[str] = ()) -> Path:
@@ -46,9 +46,9 @@ def export_estimator(run: Path, directory: Path, commands: Sequence[str] = ()) -
     Raises:
         ConfigurationError: there is no such run, or it kept no metrics.
     """
-    rows = read_metrics(run / "metrics.csv")
+    rows = read_metrics(run / METRICS)
     if not (run / RUN_CONFIG).is_file() or not rows:
-        raise ConfigurationError(f"{run} is no training run with a {RUN_CONFIG} and a metrics.csv")
+        raise ConfigurationError(f"{run} is no training run with a {RUN_CONFIG} and a {METRICS}")
     estimator = load_estimator(run / BUNDLES / "last")
     config = read_run_config(run)
     if config["pictures"]["cache"] is not None:
@@ -73,7 +73,7 @@ def export_estimator(run: Path, directory: Path, commands: Sequence[str] = ()) -
     )
     with (directory / CURVE).open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([SETS, MINUTES, *COLUMNS])
+        writer.writerow([FRAMES, MINUTES, *COLUMNS])
         for row, until in zip(rows, minutes, strict=True):
             values = (row.get(name, math.nan) for name in COLUMNS)
             writer.writerow([int(row[FRAMES]), f"{until:.2f}", *(f"{value:.5g}" for value in values)])

@@ -20,13 +20,15 @@ from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.estimators.bundles import load_estimator, save_estimator
 from dactyl_tl.evaluation.command import Evaluation, evaluate
 from dactyl_tl.evaluation.paper import TABLE_6
-from dactyl_tl.evaluation.pose_report import pose_table, write_pose_markdown
+from dactyl_tl.evaluation.pose_report import NAMES, QUANTITIES, pose_table, write_pose_markdown
 from dactyl_tl.evaluation.poses import PoseErrors
 from dactyl_tl.evaluation.seeing import SeeingWorld
 from dactyl_tl.evaluation.settings import register_evaluation_schema
 from dactyl_tl.evaluation.worlds import simulated_world
 from dactyl_tl.launch import config_directory
+from dactyl_tl.metrics import MetricsFile
 from dactyl_tl.models.pose import PoseNetwork, PoseNetworkConfig
+from dactyl_tl.policies import METRICS
 from dactyl_tl.rendering.classic_cameras import ClassicCameras
 from dactyl_tl.vision.calibration import camera_calibration
 from dactyl_tl.vision.poses import object_pose
@@ -45,9 +47,14 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network.set_statistics(0.02 * torch.randn(50, 3), rotations.normalize(torch.randn(50, 4)))
     path = tmp_path_factory.mktemp("runs") / "small" / "bundles" / "best"
     training = {"sets": 1200, "minutes": 2.0}
-    return save_estimator(
+    save_estimator(
         path, network, task="block", cameras=camera_calibration(), config=CONFIG, training=training
     )
+    errors = {f"{renderer}/{quantity}" for renderer in NAMES for quantity in QUANTITIES}
+    logger = MetricsFile(path.parents[1] / METRICS)
+    for frames in (400, 800, 1200):
+        logger.log_metrics({"frames": frames, **dict.fromkeys(errors, 40_000 / frames)})
+    return path
 
 
 def run(*overrides: str) -> Evaluation:
@@ -59,7 +66,7 @@ def run(*overrides: str) -> Evaluation:
 def test_the_suite_measures_both_renderers(tmp_path: Path, bundle: Path) -> None:
     evaluation = run("suite=pose", f"pose={bundle}", "pictures=6", f"output={tmp_path}")
     assert sorted(path.name for path in evaluation.files) == [
-        "errors.csv", "results.json", "results.png", "table.md",
+        "errors.csv", "learning.png", "results.json", "results.png", "table.md",
     ]  # fmt: skip
     with (tmp_path / "errors.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -72,7 +79,8 @@ def test_the_suite_measures_both_renderers(tmp_path: Path, bundle: Path) -> None
     text = (tmp_path / "table.md").read_text()
     for words in ("3.23 ± 2.91", "3.12 ± 1.52", "1,200 sets of pictures", "6 sets of pictures of each"):
         assert words in text
-    assert Image.open(tmp_path / "results.png").size[0] > 800
+    for picture in ("results.png", "learning.png"):
+        assert Image.open(tmp_path / picture).size[0] > 800
 
 
 def test_tables_show_mean_deviation_and_median(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_the_record_says_how_much_and_how_long(tmp_path: Path, run: Path) -> Non
     assert (training["sets"], training["minutes"], training["seed"]) == (12000, 1.5, 4)
     assert "/somewhere/else" not in (tmp_path / "bundle" / "bundle.json").read_text()
     rows = read_metrics(tmp_path / "bundle" / "curve.csv")
-    assert [(row["sets"], row["minutes"], row["classic/rotation"]) for row in rows] == [
+    assert [(row["frames"], row["minutes"], row["classic/rotation"]) for row in rows] == [
         (6000, 1.0, 90.5), (12000, 1.5, 60.25),
     ]  # fmt: skip
 

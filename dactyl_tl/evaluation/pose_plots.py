@@ -1,0 +1,91 @@
+"""Errors of pose estimators as pictures: how they are distributed, and how they fell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from dactyl_tl.curves import logarithmic
+from dactyl_tl.evaluation.paper import TABLE_6
+from dactyl_tl.evaluation.plots import FAINT, PAPER_COLOUR, POLICY_COLOURS
+from dactyl_tl.evaluation.pose_report import NAMES, QUANTITIES
+from dactyl_tl.evaluation.poses import PoseErrors
+from dactyl_tl.metrics import FRAMES, read_metrics
+
+BINS = 40
+
+
+def plot_poses(path: Path, results: Sequence[PoseErrors]) -> None:
+    """Histograms of both errors, a row for each renderer; the paper's means dashed.
+
+    The last bin holds everything beyond.
+    """
+    figure = Figure(figsize=(9.0, 5.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(NAMES), 2, sharex="col")
+    for row, (renderer, name) in enumerate(NAMES.items()):
+        shown = [each for each in results if each.renderer == renderer]
+        for column, (quantity, unit) in enumerate(QUANTITIES.items()):
+            axis = grid[row, column]
+            limit = max(np.percentile(getattr(each, quantity), 97) for each in results)
+            edges = np.linspace(0.0, limit, BINS + 1)
+            for result, colour in zip(shown, POLICY_COLOURS, strict=False):
+                values = np.clip(getattr(result, quantity), 0, limit)
+                weights = np.full(len(values), 100 / len(values))
+                mean = getattr(result, quantity).mean()
+                label = f"{result.estimator}: mean {mean:.1f}, median {np.median(values):.1f}"
+                axis.hist(values, edges, weights=weights, color=colour, alpha=0.6, label=label)
+            paper = getattr(TABLE_6[renderer], quantity)[0]
+            axis.axvline(
+                paper, color=PAPER_COLOUR, linestyle="--", linewidth=1.2, label=f"paper: mean {paper}"
+            )
+            axis.set_title(name, fontsize=10, loc="left")
+            axis.set_xlim(0, limit)
+            axis.set_ylabel("% of the pictures" if column == 0 else "")
+            if row == len(NAMES) - 1:
+                axis.set_xlabel(f"error of the {quantity}, {unit}; the last bin holds all beyond")
+            _finish(axis)
+    figure.savefig(path, dpi=120)
+
+
+def plot_learning(path: Path, curves: Mapping[str, Path]) -> None:
+    """Errors on held-out pictures over sets of pictures learnt from, on logarithmic axes.
+
+    A column for each renderer, the paper's means dashed: what falls by a power of the sets is a line, which
+    can be drawn on.
+
+    Args:
+        path: File to write.
+        curves: Metrics files by the estimator's name.
+    """
+    figure = Figure(figsize=(9.0, 6.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(QUANTITIES), len(NAMES), sharex=True, sharey="row")
+    rows = {name: read_metrics(file) for name, file in curves.items()}
+    for column, (renderer, title) in enumerate(NAMES.items()):
+        for row, (quantity, unit) in enumerate(QUANTITIES.items()):
+            axis = grid[row, column]
+            for (name, run), colour in zip(rows.items(), POLICY_COLOURS, strict=False):
+                sets = [each[FRAMES] for each in run]
+                errors = [each[f"{renderer}/{quantity}"] for each in run]
+                axis.plot(sets, errors, color=colour, linewidth=1.4, label=name)
+            paper = getattr(TABLE_6[renderer], quantity)[0]
+            axis.axhline(paper, color=PAPER_COLOUR, linestyle="--", linewidth=1.2, label=f"paper: {paper}")
+            logarithmic(axis)
+            axis.set_title(title if row == 0 else "", fontsize=10, loc="left")
+            axis.set_ylabel(f"mean error of the {quantity}, {unit}" if column == 0 else "")
+            axis.set_xlabel("sets of three pictures learnt from" if row == len(QUANTITIES) - 1 else "")
+            _finish(axis)
+    figure.savefig(path, dpi=120)
+
+
+def _finish(axis: Axes) -> None:
+    axis.grid(color=FAINT)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, fontsize=8)
