@@ -1,20 +1,21 @@
 """``python -m benchmarks.recipes COMPARISON``: small paired trainings that decide what a recipe is made of.
 
 Every arm differs from the baseline in one thing (``benchmarks/recipes.toml``), trains for the same frames
-from the same seeds, one core each, and is evaluated on the same trials. Ctrl-C or SIGTERM stops after the
-rollouts under way; the same line goes on.
+from the same seeds, one core each, and is evaluated on the same trials, or on the same pictures where what
+is trained sees. Ctrl-C or SIGTERM stops after the rollouts under way; the same line goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 import re
 import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,18 +33,64 @@ from benchmarks.runs import ROOT
 from dactyl_tl.evaluation.report import read_json
 from dactyl_tl.evaluation.statistics import bootstrap_difference
 from dactyl_tl.metrics import FRAMES, read_metrics
-from dactyl_tl.policies import METRICS
+from dactyl_tl.policies import BUNDLES, METRICS
 
 ARMS = Path(__file__).with_name("recipes.toml")
 BASELINE = "baseline"
-CURVE = "rollout/successes_per_second"
-SMOOTHED = 20
-"""Rollouts that a point of a curve is the mean of."""
 
-ONE_CORE = [
-    *("collection=inprocess", "collection.workers=1", "collection.num_envs=256"),
-    *("trainer.devices=1", "logger=csv"),
-]
+
+@dataclass(frozen=True)
+class Subject:
+    """What is trained, and how it is judged.
+
+    Attributes:
+        one_core: Words of train.py that keep it on one core.
+        judged: Words of evaluate.py, with the bundle's directory to be filled in.
+        results: The file that holds what came of it, in evaluate.py's output.
+        values: What came of each trial, read from that file.
+        curve: Metric that is drawn, and what its axis says.
+        smoothed: Rows that a point of the curve is the mean of.
+    """
+
+    one_core: tuple[str, ...]
+    judged: tuple[str, ...]
+    results: str
+    values: Callable[[Path], np.ndarray]
+    curve: tuple[str, str]
+    smoothed: int
+
+
+def _successes(path: Path) -> np.ndarray:
+    return read_json(path)[0].successes
+
+
+def _degrees(path: Path) -> np.ndarray:
+    with path.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["renderer"] == "classic"]
+    return np.array([float(row["rotation_degrees"]) for row in rows])
+
+
+SUBJECTS = {
+    "policy": Subject(
+        one_core=(
+            *("collection=inprocess", "collection.workers=1", "collection.num_envs=256"),
+            *("trainer.devices=1", "logger=csv"),
+        ),
+        judged=("policy={bundle}", "threads=1"),
+        results="results.json",
+        values=_successes,
+        curve=("rollout/successes_per_second", "goals a simulated second"),
+        smoothed=20,
+    ),
+    "pose": Subject(
+        one_core=("threads=1", "pictures.workers=1", "trainer.devices=1", "logger=csv"),
+        judged=("suite=pose", "pose={bundle}", "workers=1", "threads=1"),
+        results="errors.csv",
+        values=_degrees,
+        curve=("classic/rotation", "degrees, the other renderer"),
+        smoothed=1,
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +99,7 @@ class Comparison:
 
     name: str
     about: str
+    subject: str
     base: tuple[str, ...]
     frames: int
     trials: tuple[str, ...]
@@ -69,7 +117,15 @@ class Comparison:
             raise SystemExit(f"there is no comparison {name}; choose from {', '.join(tables)}")
         found = tables[name]
         arms = {BASELINE: ()} | {arm: tuple(words) for arm, words in found["arms"].items()}
-        return cls(name, found["about"], tuple(found["base"]), found["frames"], tuple(found["trials"]), arms)
+        return cls(
+            name, found["about"], found.get("subject", "policy"), tuple(found["base"]), found["frames"],
+            tuple(found["trials"]), arms,
+        )  # fmt: skip
+
+    @property
+    def of(self) -> Subject:
+        """What is trained."""
+        return SUBJECTS[self.subject]
 
 
 @dataclass(frozen=True)
@@ -90,13 +146,21 @@ class Run:
     @property
     def results(self) -> Path:
         """What the trials gave; there once the run is complete."""
-        return self.directory / "trials" / "results.json"
+        return self.directory / "trials" / self.comparison.of.results
+
+    @property
+    def values(self) -> np.ndarray:
+        """What came of each trial."""
+        return self.comparison.of.values(self.results)
 
     def commands(self) -> list[list[str]]:
         """Training and evaluation."""
         both = self.comparison
-        train = [*both.base, *ONE_CORE, f"frames={both.frames}", f"seed={self.seed}", "resume=auto"]
-        judge = [f"policy={self.directory}/bundles/last", *both.trials, "threads=1"]
+        train = [*both.base, *both.of.one_core, f"frames={both.frames}", f"seed={self.seed}", "resume=auto"]
+        judge = [
+            *both.trials,
+            *(word.format(bundle=self.directory / BUNDLES / "last") for word in both.of.judged),
+        ]
         return [
             ["train.py", *train, *both.arms[self.arm], f"hydra.run.dir={self.directory}"],
             ["evaluate.py", *judge, f"hydra.run.dir={self.results.parent}"],
@@ -129,21 +193,22 @@ def main() -> None:
     complete = {arm: found for arm, found in complete.items() if len(found) == options.seeds}
     if BASELINE not in complete:
         raise SystemExit("the baseline is not complete; run the same line again")
-    successes = {arm: [_successes(run) for run in found] for arm, found in complete.items()}
+    values = {arm: [run.values for run in found] for arm, found in complete.items()}
     print(f"\n{comparison.name}: {comparison.about}; {comparison.frames:,} frames, one core each\n")
-    print(summary(successes))
+    print(summary(values))
     place = folder / comparison.name
     write_json(
         place / "comparison.json",
         {
             "environment": facts,
             **vars(comparison),
-            "successes": {a: [s.tolist() for s in each] for a, each in successes.items()},
+            "values": {a: [s.tolist() for s in each] for a, each in values.items()},
         },
     )
     draw(
         {arm: [run.directory / METRICS for run in found] for arm, found in complete.items()},
         place / "curves.png",
+        comparison.of,
     )
     print(f"\nwrote {place / 'comparison.json'}, {place / 'curves.png'}")
 
@@ -173,7 +238,7 @@ def train_all(runs: Sequence[Run], jobs: int) -> None:
                 _execute(command, core, processes, stop)
             if stop.is_set():
                 return
-            print(f"  {run.arm}, seed {run.seed}: {_successes(run).mean():.2f}", file=sys.stderr, flush=True)
+            print(f"  {run.arm}, seed {run.seed}: {run.values.mean():.2f}", file=sys.stderr, flush=True)
         finally:
             cores.put(core)
 
@@ -211,24 +276,20 @@ def _execute(command: Sequence[str], core: int, processes: set[subprocess.Popen[
         raise RuntimeError(f"{' '.join(command)} failed:\n{said}")
 
 
-def _successes(run: Run) -> np.ndarray:
-    return read_json(run.results)[0].successes
-
-
-def summary(successes: Mapping[str, Sequence[np.ndarray]]) -> str:
-    """A row an arm: goals of each seed, and the difference from the baseline on the same trials.
+def summary(values: Mapping[str, Sequence[np.ndarray]]) -> str:
+    """A row an arm: what each seed came to, and the difference from the baseline on the same trials.
 
     Its interval is over trials; how much seeds differ is to be seen from the seeds.
 
     Args:
-        successes: by arm, of each seed, goals of each trial (trials,); the baseline first.
+        values: by arm, of each seed, goals or degrees of each trial (trials,); the baseline first.
     """
-    base = successes[BASELINE]
+    base = values[BASELINE]
     rows = []
-    for arm, seeds in successes.items():
-        goals = [f"{each.mean():.2f} ± {each.std(ddof=1):.2f}" for each in seeds]
+    for arm, seeds in values.items():
+        means = [f"{each.mean():.2f} ± {each.std(ddof=1):.2f}" for each in seeds]
         if arm == BASELINE:
-            rows.append([arm, *goals, "", ""])
+            rows.append([arm, *means, "", ""])
             continue
         # A resampled trial brings its result of every seed along.
         gain = bootstrap_difference(np.mean(seeds, axis=0), np.mean(base, axis=0))
@@ -236,7 +297,7 @@ def summary(successes: Mapping[str, Sequence[np.ndarray]]) -> str:
         rows.append(
             [
                 arm,
-                *goals,
+                *means,
                 f"{gain.estimate:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}]",
                 "yes" if len(signs) == 1 else "no",
             ]
@@ -245,14 +306,15 @@ def summary(successes: Mapping[str, Sequence[np.ndarray]]) -> str:
     return table(("arm", *names, "less the baseline", "seeds agree"), rows)
 
 
-def draw(metrics: Mapping[str, Sequence[Path]], picture: Path) -> None:
+def draw(metrics: Mapping[str, Sequence[Path]], picture: Path, subject: Subject) -> None:
     """A panel an arm: its seeds over frames, the baseline's in grey behind.
 
     Args:
         metrics: metrics files of each arm, one a seed.
         picture: PNG file to write.
+        subject: that was trained.
     """
-    curves = {arm: [_curve(path) for path in paths] for arm, paths in metrics.items()}
+    curves = {arm: [_curve(path, subject) for path in paths] for arm, paths in metrics.items()}
     arms = [arm for arm in curves if arm != BASELINE]
     columns = 4
     rows = -(-len(arms) // columns)
@@ -271,15 +333,16 @@ def draw(metrics: Mapping[str, Sequence[Path]], picture: Path) -> None:
         panel.spines[["top", "right"]].set_visible(False)
     for panel in list(panels.flat)[len(arms) :]:
         panel.set_visible(False)
-    figure.supylabel("goals a simulated second", fontsize=9)
-    figure.supxlabel("environment frames (grey: baseline)", fontsize=9)
+    figure.supylabel(subject.curve[1], fontsize=9)
+    figure.supxlabel("frames (grey: baseline)", fontsize=9)
     figure.savefig(picture, dpi=120)
 
 
-def _curve(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    rows = [row for row in read_metrics(path) if CURVE in row]
-    values = np.array([row[CURVE] for row in rows])
-    width = min(SMOOTHED, len(values))
+def _curve(path: Path, subject: Subject) -> tuple[np.ndarray, np.ndarray]:
+    name, _ = subject.curve
+    rows = [row for row in read_metrics(path) if name in row]
+    values = np.array([row[name] for row in rows])
+    width = min(subject.smoothed, len(values))
     means = np.convolve(values, np.ones(width) / width, mode="valid")
     return np.array([row[FRAMES] for row in rows])[width - 1 :], means
 

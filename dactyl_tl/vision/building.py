@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Callable, Mapping
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from dactyl_tl.errors import ConfigurationError, TrainingError
+from dactyl_tl.errors import ConfigurationError, InterruptedCollection, TrainingError
 from dactyl_tl.vision.artists import artists, this_artist
 from dactyl_tl.vision.cache import SHARD, encode, unusable_shards, write_shard
 from dactyl_tl.vision.drawing import Drawing
@@ -57,6 +61,38 @@ def claim(directory: Path, description: Mapping[str, Any]) -> None:
             f"pictures.cache={directory} holds pictures of {json.dumps(theirs)}, this run asks for "
             f"{json.dumps(ours)}; choose another directory"
         )
+
+
+@contextmanager
+def alone(
+    directory: Path, say: Callable[[str], None], stopping: Callable[[], bool] = lambda: False
+) -> Iterator[None]:
+    """Write in ``directory`` as the only process; another run that does so is waited for.
+
+    Raises:
+        InterruptedCollection: Asked to stop while waiting.
+    """
+    lock = os.open(directory, os.O_RDONLY)  # the system frees it, however this process ends
+    try:
+        waited = False
+        while not _locked(lock):
+            if stopping():
+                raise InterruptedCollection(f"asked to end while another run fills {directory}")
+            if not waited:
+                say(f"another run fills {directory}; this one waits for it")
+            waited = True
+            time.sleep(0.2)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _locked(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def build_cache(

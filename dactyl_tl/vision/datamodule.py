@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 from dactyl_tl.errors import CollectionError, InterruptedCollection
 from dactyl_tl.ranks import meet, rank, world_size
-from dactyl_tl.vision.building import STATES, about, build_cache, claim
+from dactyl_tl.vision.building import STATES, about, alone, build_cache, claim
 from dactyl_tl.vision.cache import PictureCache
 from dactyl_tl.vision.config import PictureConfig
 from dactyl_tl.vision.drawing import RENDERERS, Drawing, held_out
@@ -109,11 +109,12 @@ class PictureDataModule(pl.LightningDataModule):
         """Those to learn from and the held-out ones; gathered by rank 0 unless an earlier session did."""
         if self._split is None:
             path = self.plan.home / STATES
-            if rank() == 0:
-                if self.plan.pictures.cache is not None:
-                    claim(self.plan.home, self._about())
-                if not path.exists():
+            if rank() == 0 and self.plan.pictures.cache is not None:
+                claim(self.plan.home, self._about())
+                with alone(self.plan.home, self._say, self._stopping):
                     self._gather(path)
+            elif rank() == 0:
+                self._gather(path)
             meet()
             self._split = States.load(path).split(self.plan.pictures.held_out)
         return self._split
@@ -130,7 +131,8 @@ class PictureDataModule(pl.LightningDataModule):
         if self._validation:
             return
         if self.plan.pictures.cache is not None and rank() == 0:
-            self._fill_cache()
+            with alone(self.plan.home, self._say, self._stopping):
+                self._fill_cache()
         meet()
         if self._stopping():
             raise InterruptedCollection("asked to end before training began")
@@ -164,6 +166,8 @@ class PictureDataModule(pl.LightningDataModule):
         return described | {"sets in a shard": plan.pictures.shard_sets}
 
     def _gather(self, path: Path) -> None:
+        if path.exists():
+            return
         settings = self.plan.pictures
         gather(
             self.plan.policy,

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from benchmarks import recipes
-from benchmarks.recipes import ARMS, BASELINE, ONE_CORE, Comparison, draw, summary
+from benchmarks.recipes import ARMS, BASELINE, SUBJECTS, Comparison, draw, summary
 from dactyl_tl.configuration import check
 from dactyl_tl.launch import adapted_config
+from dactyl_tl.pose_training import check_pose
 from tests.compose import compose
 
 TINY = """
@@ -32,11 +33,12 @@ def test_every_arm_is_a_configuration_that_differs_from_the_baseline(name, tmp_p
     comparison = Comparison.read(name)
     seen = []
     for arm in comparison.arms.values():
-        words = [*comparison.base, *ONE_CORE, *arm]
+        words = [*comparison.base, *comparison.of.one_core, *arm]
         cfg = compose(tmp_path, words)
-        if cfg.policy:
-            cfg = adapted_config(cfg, words)
-        check(cfg)
+        if comparison.subject == "pose":
+            check_pose(cfg)
+        else:
+            check(adapted_config(cfg, words) if cfg.policy else cfg)
         assert cfg not in seen, arm
         seen.append(cfg)
     assert not [words for words in comparison.trials if words.startswith("policy=")]
@@ -66,7 +68,7 @@ def test_the_curves_are_drawn(tmp_path):
     path = tmp_path / "metrics.csv"
     rows = "\n".join(f"{100 * i},{0.01 * i}" for i in range(1, 60))
     path.write_text(f"frames,rollout/successes_per_second\n{rows}\n")
-    draw({BASELINE: [path], "one": [path], "two": [path]}, tmp_path / "curves.png")
+    draw({BASELINE: [path], "one": [path], "two": [path]}, tmp_path / "curves.png", SUBJECTS["policy"])
     assert Image.open(tmp_path / "curves.png").width > 1000
 
 
@@ -79,7 +81,7 @@ def test_a_comparison_runs_from_end_to_end_and_only_once(tmp_path, monkeypatch, 
     recipes.main()
     found = json.loads((tmp_path / "out" / "tiny" / "comparison.json").read_text())
     assert found["frames"] == 4096
-    assert {arm: len(seeds[0]) for arm, seeds in found["successes"].items()} == {
+    assert {arm: len(seeds[0]) for arm, seeds in found["values"].items()} == {
         BASELINE: 2,
         "policy's actions, without smoothing": 2,
     }

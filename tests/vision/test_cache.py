@@ -6,14 +6,16 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from dactyl_tl.errors import ConfigurationError, TrainingError
-from dactyl_tl.vision.building import about, build_cache, claim
+from dactyl_tl.errors import ConfigurationError, InterruptedCollection, TrainingError
+from dactyl_tl.vision.building import about, alone, build_cache, claim
 from dactyl_tl.vision.cache import (
     SHARD,
     PictureCache,
@@ -141,3 +143,24 @@ def test_a_cache_of_other_pictures_is_refused(tmp_path: Path) -> None:
     ):
         claim(tmp_path / "cache", theirs)
     assert json.loads((tmp_path / "cache" / "about.json").read_text()) == ours
+
+
+def test_a_second_run_waits_for_the_one_that_fills_a_cache(tmp_path: Path) -> None:
+    said: list[str] = []
+    with alone(tmp_path, said.append):
+        with (
+            pytest.raises(InterruptedCollection, match="another run fills"),
+            alone(tmp_path, said.append, stopping=lambda: bool(said)),
+        ):
+            pass
+        assert said == [f"another run fills {tmp_path}; this one waits for it"]
+        script = f"""
+from pathlib import Path
+from dactyl_tl.vision.building import alone
+with alone(Path({str(tmp_path)!r}), lambda line: print(line, flush=True)):
+    print("mine", flush=True)
+"""
+        other = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+        assert other.stdout is not None
+        assert "this one waits" in other.stdout.readline()
+    assert other.communicate(timeout=60)[0] == "mine\n"
