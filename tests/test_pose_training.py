@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +21,7 @@ from dactyl_tl.metrics import read_metrics
 from dactyl_tl.pose_training import check_pose, train_pose
 from dactyl_tl.runs import TrainingResult
 from dactyl_tl.vision.cache import SHARD
+from dactyl_tl.vision.states import States, gather
 from tests.compose import compose, experiments
 from tests.processes import wait
 
@@ -109,6 +112,19 @@ def test_an_interrupted_run_ends_after_a_batch_and_can_go_on(tmp_path: Path) -> 
     assert configuration_of([f"resume={directory}"]) == "pose"
     frames = pose_frames_of(directory / "checkpoints" / "last.ckpt")
     assert frames >= rows[-1]["frames"] >= 4
+
+
+def test_a_run_that_is_interrupted_before_it_learns_ends_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: Any, **settings: Any) -> States:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return gather(*args, **settings)
+
+    monkeypatch.setattr("dactyl_tl.vision.datamodule.gather", interrupted)
+    ended = run(tmp_path, "pictures.states=10_000_000")
+    assert (ended.interrupted, ended.frames) == (signal.SIGTERM, 0)
+    assert not (tmp_path / "states.safetensors").exists()
 
 
 def test_two_ranks_learn_from_the_data_of_both(tmp_path: Path) -> None:

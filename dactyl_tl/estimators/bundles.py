@@ -51,6 +51,11 @@ class PoseEstimator:
         self.network = network.eval().requires_grad_(False)
         self.description = dict(description)
 
+    @property
+    def look(self) -> str:
+        """Of the objects it learnt to see, one of :data:`dactyl_tl.rendering.objects.KINDS`."""
+        return str(self.description.get("config", {}).get("pictures", {}).get("look", "lettered"))
+
     @torch.no_grad()
     def __call__(self, pictures: Tensor | NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
         """Estimate.

@@ -51,7 +51,7 @@ def measure_poses(settings: EvaluationSettings, console: Console) -> list[Path]:
             states,
             seed=settings.seed,
             workers=settings.workers,
-            look=config["pictures"]["look"],
+            look=first.look,
             progress=lambda done: bars.update(task, completed=done),
         )
     console.print(pose_table(results))

@@ -40,7 +40,8 @@ class SeeingWorld(SimulatedWorld):
     ) -> None:
         super().__init__(env)
         self._estimator = estimator
-        drawing = Drawing(str(estimator.description["task"]), renderer, randomized=False)
+        task = str(estimator.description["task"])
+        drawing = Drawing(task, renderer, randomized=False, look=estimator.look)
         self._workers = workers
         self._pool = artists(drawing, workers)
         self._seen: tuple[Tensor, Tensor] | None = None

@@ -16,7 +16,7 @@ class ImageRandomization:
 
     Args:
         contrast: factor on all values of a picture.
-        noise: standard deviation of the noise added to every value; null, with contrast, for none.
+        noise: standard deviation of the noise added to every value; 0 for none.
     """
 
     contrast: Interval = (0.5, 1.5)

@@ -43,7 +43,6 @@ MESH_SHARE = 0.2
 SHADOW_SIZE = 512
 """Pixels of the shadow map of the light that casts shadows."""
 
-
 BACKGROUND = "background"
 """Name of the sky's texture, with which the classic renderer draws what is behind everything."""
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 from dactyl_tl.errors import CollectionError, InterruptedCollection
-from dactyl_tl.ranks import meet, rank, world_size
+from dactyl_tl.ranks import any_rank, rank, world_size
 from dactyl_tl.vision.building import STATES, about, alone, build_cache, claim
 from dactyl_tl.vision.cache import PictureCache
 from dactyl_tl.vision.config import PictureConfig
@@ -108,15 +108,11 @@ class PictureDataModule(pl.LightningDataModule):
     def states(self) -> tuple[States, States]:
         """Those to learn from and the held-out ones; gathered by rank 0 unless an earlier session did."""
         if self._split is None:
-            path = self.plan.home / STATES
-            if rank() == 0 and self.plan.pictures.cache is not None:
+            if self.plan.pictures.cache is not None and rank() == 0:
                 claim(self.plan.home, self._about())
-                with alone(self.plan.home, self._say, self._stopping):
-                    self._gather(path)
-            elif rank() == 0:
-                self._gather(path)
-            meet()
-            self._split = States.load(path).split(self.plan.pictures.held_out)
+            self._by_rank_0(self._gather)
+            states = States.load(self.plan.home / STATES)
+            self._split = states.split(self.plan.pictures.held_out)
         return self._split
 
     def statistics(self) -> tuple[Tensor, Tensor]:
@@ -130,12 +126,8 @@ class PictureDataModule(pl.LightningDataModule):
         """Draw what is drawn once: the held-out pictures, and the cache."""
         if self._validation:
             return
-        if self.plan.pictures.cache is not None and rank() == 0:
-            with alone(self.plan.home, self._say, self._stopping):
-                self._fill_cache()
-        meet()
-        if self._stopping():
-            raise InterruptedCollection("asked to end before training began")
+        if self.plan.pictures.cache is not None:
+            self._by_rank_0(self._fill_cache)
         self._validation = [self._draw_held_out(renderer) for renderer in VALIDATIONS]
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -165,10 +157,28 @@ class PictureDataModule(pl.LightningDataModule):
         described = about(plan.drawing, plan.poses, plan.seed, plan.policy or "scripted")
         return described | {"sets in a shard": plan.pictures.shard_sets}
 
-    def _gather(self, path: Path) -> None:
+    def _by_rank_0(self, fill: Callable[[], None]) -> None:
+        """Have rank 0 write in the home while the others wait; if one is asked to end, all do."""
+        interrupted = False
+        if rank() == 0:
+            try:
+                with alone(self.plan.home, self._say, self._stopping):
+                    fill()
+            except InterruptedCollection:
+                interrupted = True
+        if any_rank(interrupted or self._stopping()):
+            raise InterruptedCollection("asked to end before training began")
+
+    def _gather(self) -> None:
+        path, settings = self.plan.home / STATES, self.plan.pictures
         if path.exists():
             return
-        settings = self.plan.pictures
+
+        def report(done: int) -> None:
+            self._progress("states", done, settings.states)
+            if self._stopping():
+                raise InterruptedCollection("asked to end while states were gathered")
+
         gather(
             self.plan.policy,
             self.plan.environment,
@@ -176,7 +186,7 @@ class PictureDataModule(pl.LightningDataModule):
             every=settings.every,
             num_envs=settings.num_envs,
             seed=self.plan.seed,
-            progress=lambda done: self._progress("states", done, settings.states),
+            progress=report,
         ).save(path)
 
     def _shards(self) -> int:

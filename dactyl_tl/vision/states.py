@@ -159,10 +159,12 @@ def gather(
         env = make_env(**settings, num_envs=num_envs, seed=seed)
     except (ValueError, FileNotFoundError) as error:
         raise ConfigurationError(str(error)) from error
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
-        qpos, episode = _roll_out(env, acting, count, every, progress)
-    env.close()
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(seed)
+            qpos, episode = _roll_out(env, acting, count, every, progress)
+    finally:
+        env.close()
     return States(qpos, episode, settings.get("task", "block"), policy or "scripted")
 
 
