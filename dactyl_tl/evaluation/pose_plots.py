@@ -19,6 +19,9 @@ from dactyl_tl.metrics import FRAMES, read_metrics
 
 BINS = 40
 
+AHEAD = 4.0
+"""Curves are drawn with room for this many times the sets learnt from."""
+
 
 def plot_poses(path: Path, results: Sequence[PoseErrors]) -> None:
     """Histograms of both errors, a row for each renderer; the paper's means dashed.
@@ -46,6 +49,7 @@ def plot_poses(path: Path, results: Sequence[PoseErrors]) -> None:
             )
             axis.set_title(name, fontsize=10, loc="left")
             axis.set_xlim(0, limit)
+            axis.set_ylim(top=1.25 * axis.get_ylim()[1])  # for the legend
             axis.set_ylabel("% of the pictures" if column == 0 else "")
             if row == len(NAMES) - 1:
                 axis.set_xlabel(f"error of the {quantity}, {unit}; the last bin holds all beyond")
@@ -81,6 +85,7 @@ def plot_learning(path: Path, curves: Mapping[str, Path]) -> None:
             axis.set_ylabel(f"mean error of the {quantity}, {unit}" if column == 0 else "")
             axis.set_xlabel("sets of three pictures learnt from" if row == len(QUANTITIES) - 1 else "")
             _finish(axis)
+    grid[0, 0].set_xlim(right=AHEAD * max(run[-1][FRAMES] for run in rows.values()))  # of all
     figure.savefig(path, dpi=120)
 
 
