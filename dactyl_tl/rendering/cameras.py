@@ -8,9 +8,8 @@ model fields, so nothing is compiled anew.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from types import TracebackType
-from typing import Protocol, Self
+from abc import abstractmethod
+from typing import Protocol
 
 import mujoco
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dactyl_tl.contract import CAMERAS
 from dactyl_tl.rendering.appearance import Appearance, nominal_appearance
+from dactyl_tl.rendering.closing import Closing
 from dactyl_tl.rendering.lights import (
     LIGHT_DISTANCE,
     LIGHT_NAME,
@@ -177,7 +177,7 @@ class Screen(Protocol):
         """Free it; closing twice is fine."""
 
 
-class Cameras(ABC):
+class Cameras(Closing):
     """Takes the pictures of all cameras at once. Use it from one thread, and close it.
 
     Attributes:
@@ -210,14 +210,6 @@ class Cameras(ABC):
     def close(self) -> None:
         """Free the renderer; closing twice is fine."""
         self._screen.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _camera_model(task: str, physical: bool, look: str, mesh_share: float) -> mujoco.MjModel:

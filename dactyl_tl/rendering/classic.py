@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 
 import mujoco
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from dactyl_tl.rendering.closing import Closing
 from dactyl_tl.rendering.offscreen import Offscreen, check_renderer
 from dactyl_tl.rendering.scene import COLLISION_GROUP, GOAL_BODY, HIDDEN_GROUP, build_visual_model
 
@@ -50,7 +51,7 @@ VIEWS: MappingProxyType[str, View] = MappingProxyType(
 """Named views; the scene's cameras (``camera:left``, ...) are views, too."""
 
 
-class HandRenderer:
+class HandRenderer(Closing):
     """Draws hand, object and goal. Use it from one thread, and close it.
 
     Args:
@@ -127,14 +128,6 @@ class HandRenderer:
     def close(self) -> None:
         """Free the OpenGL context; closing twice is fine."""
         self._screen.close()
-
-    def __enter__(self) -> HandRenderer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _find_camera(self, name: str | View) -> mujoco.MjvCamera:
         fixed = [self.model.camera(i).name for i in range(self.model.ncam)]

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import platform
-from types import TracebackType
 from typing import Any
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
+
+from dactyl_tl.rendering.closing import Closing
 
 DEBIAN_PACKAGES = ("libegl1", "libopengl0", "libgl1-mesa-dri")
 """What EGL rendering on a CPU needs on Debian and Ubuntu (Mesa's software rasteriser)."""
@@ -33,7 +34,7 @@ class RendererError(RuntimeError):
         )
 
 
-class Offscreen:
+class Offscreen(Closing):
     """Draws a model's scenes into arrays. Use it from one thread, and close it.
 
     Args:
@@ -97,14 +98,6 @@ class Offscreen:
                 self._drawing.free()
             self._context.free()
         self._context = self._drawing = None
-
-    def __enter__(self) -> Offscreen:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def check_renderer() -> None:

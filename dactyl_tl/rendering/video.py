@@ -7,7 +7,6 @@ import textwrap
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 
 import imageio_ffmpeg  # type: ignore[import-untyped]
 import matplotlib
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from dactyl_tl.contract import CONTROL_PERIOD
+from dactyl_tl.rendering.closing import Closing
 
 CAPTION_INK, SHADE = (35, 38, 43), (255, 255, 255, 190)
 
@@ -69,7 +69,7 @@ def grid(pictures: Sequence[NDArray[np.uint8]], gap: int = 4) -> NDArray[np.uint
     return sheet
 
 
-class VideoWriter:
+class VideoWriter(Closing):
     """Writes frames to an mp4 file (H.264), in real time at one frame a control step by default.
 
     Nothing is at ``path`` until the video is complete. A writer that got no frame leaves no file.
@@ -112,14 +112,6 @@ class VideoWriter:
             self._stream.close()
             if self._partial.exists():
                 self._partial.replace(self.path)
-
-    def __enter__(self) -> VideoWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 @cache

@@ -16,7 +16,6 @@ import signal
 import socket
 import time
 from multiprocessing.connection import Connection
-from types import TracebackType
 from typing import Any
 
 import mujoco
@@ -26,6 +25,7 @@ from numpy.typing import ArrayLike
 
 from dactyl_tl.contract import NUM_JOINTS
 from dactyl_tl.rendering.classic import VIEWS
+from dactyl_tl.rendering.closing import Closing
 from dactyl_tl.rendering.scene import COLLISION_GROUP, GOAL_BODY, HIDDEN_GROUP, build_visual_model
 
 LOOPBACK = "127.0.0.1"
@@ -141,7 +141,7 @@ def _wait_until_reachable(address: tuple[str, int]) -> None:
             time.sleep(0.02)
 
 
-class LiveViewer:
+class LiveViewer(Closing):
     """Shows hand, object and goal in the browser, from a process of its own. Close it when done.
 
     Args:
@@ -195,14 +195,6 @@ class LiveViewer:
         if self._process.is_alive():
             self._process.terminate()
             self._process.join()
-
-    def __enter__(self) -> LiveViewer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _run(connection: Connection, state: Any, task: str, hand: str, port: int) -> None:
