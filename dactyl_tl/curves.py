@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from dactyl_tl.metrics import FRAMES, read_metrics
 from dactyl_tl.policies import CURVE, METRICS, locate, shipped_policies
@@ -95,7 +95,7 @@ def logarithmic(axis: Axes) -> None:
     axis.yaxis.set_major_locator(LogLocator(subs=steps))
     axis.yaxis.set_major_formatter("{x:g}")
     for each in (axis.xaxis, axis.yaxis):
-        each.set_minor_formatter(NullFormatter())
+        each.set_minor_locator(NullLocator())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from dactyl_tl.curves import logarithmic
 from dactyl_tl.evaluation.paper import TABLE_6
-from dactyl_tl.evaluation.plots import FAINT, PAPER_COLOUR, POLICY_COLOURS
+from dactyl_tl.evaluation.plots import FAINT, PAPER_COLOUR, POLICY_COLOURS, tidy
 from dactyl_tl.evaluation.pose_report import NAMES, QUANTITIES
 from dactyl_tl.evaluation.poses import PoseErrors
 from dactyl_tl.metrics import FRAMES, read_metrics
@@ -90,7 +90,6 @@ def plot_learning(path: Path, curves: Mapping[str, Path]) -> None:
 
 
 def _finish(axis: Axes) -> None:
+    tidy(axis)
     axis.grid(color=FAINT)
-    axis.set_axisbelow(True)
-    axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize=8)
