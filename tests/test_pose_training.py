@@ -94,6 +94,7 @@ def test_a_cache_is_filled_once_and_read_again(tmp_path: Path, capsys: pytest.Ca
     assert "1 damaged shards were drawn anew" in capsys.readouterr().out
     assert shards[0].stat().st_mtime_ns == written[0]
     assert shards[1].stat().st_mtime_ns > written[1]
+    assert run(tmp_path / "second", *words, f"resume={tmp_path / 'second'}", "frames=8").frames == 8
     with pytest.raises(ConfigurationError, match="choose another directory"):
         run(tmp_path / "third", *words, "pictures.appearance=false")
 

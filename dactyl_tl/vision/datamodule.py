@@ -127,7 +127,8 @@ class PictureDataModule(pl.LightningDataModule):
         if self._validation:
             return
         if self.plan.pictures.cache is not None:
-            self._by_rank_0(self._fill_cache)
+            learnt = self.states[0]  # gathered before the directory is claimed for the pictures
+            self._by_rank_0(lambda: self._fill_cache(learnt))
         self._validation = [self._draw_held_out(renderer) for renderer in VALIDATIONS]
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -192,11 +193,11 @@ class PictureDataModule(pl.LightningDataModule):
     def _shards(self) -> int:
         return -(-self.plan.pictures.cache_sets // self.plan.pictures.shard_sets)
 
-    def _fill_cache(self) -> None:
+    def _fill_cache(self, states: States) -> None:
         mended = build_cache(
             self.plan.home,
             self.plan.drawing,
-            self.states[0],
+            states,
             self.plan.poses,
             sets=self.plan.pictures.cache_sets,
             shard_sets=self.plan.pictures.shard_sets,
