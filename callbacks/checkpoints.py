@@ -56,7 +56,7 @@ class Checkpoints(Checkpoint):  # Lightning runs this kind after all other callb
         self._period = 60.0 * minutes
         self._episodes = episodes
         self._due = math.inf
-        self._loops: dict[str, Any] = {}
+        self._loops: dict[str, Any] | None = None  # until training begins
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The first rollout ends with a checkpoint, so that there is one and trouble with the disk shows."""
@@ -88,9 +88,11 @@ class Checkpoints(Checkpoint):  # Lightning runs this kind after all other callb
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save the learner if training failed between two updates; otherwise keep what there is.
 
+        Before training began there is nothing to save: a run that is resumed has not read its checkpoint yet.
         The learner is the same on all ranks, of which others may not answer any more.
         """
-        if not isinstance(exception, (CollectionError, RankError)) or not trainer.is_global_zero:
+        between_updates = isinstance(exception, (CollectionError, RankError)) and self._loops is not None
+        if not between_updates or not trainer.is_global_zero:
             return
         path = self.directory / LAST
         with apart():

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
@@ -88,14 +89,18 @@ def logarithmic(axis: Axes) -> None:
     """Both axes logarithmic, with numbers that can be read; to be called when all is drawn."""
     axis.set_xscale("log")
     axis.set_yscale("log")
-    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    numbers(axis.xaxis)
     axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-    low, high = axis.get_ylim()
+    numbers(axis.yaxis)
+
+
+def numbers(axis: Axis) -> None:
+    """Numbers that can be read at a logarithmic axis."""
+    low, high = axis.get_view_interval()
     steps = (1.0, 2.0, 5.0) if high > 10 * low else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)
-    axis.yaxis.set_major_locator(LogLocator(subs=steps))
-    axis.yaxis.set_major_formatter("{x:g}")
-    for each in (axis.xaxis, axis.yaxis):
-        each.set_minor_locator(NullLocator())
+    axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -104,6 +104,8 @@ def train_pose(cfg: DictConfig) -> TrainingResult:
         torch.manual_seed(settings.seed)
         network = _build_network(settings, None if checkpoint else cfg.estimator)
         module = _build_module(settings, network)
+        frames = pose_frames_of(checkpoint) if checkpoint else 0
+        module.frames.fill_(frames)  # what the run has, even if it ends before it reads its checkpoint
         check_disk(run, module)
         loggers: list[Logger] = instantiate_all(cfg.logger, "logger")
         callbacks: list[Callback] = instantiate_all(cfg.callbacks, "callbacks")
@@ -119,7 +121,7 @@ def train_pose(cfg: DictConfig) -> TrainingResult:
         try:
             with session.graceful_signals(), _progress_bars() as progress:
                 data = PictureDataModule(
-                    _plan(settings, cfg, run, pose_frames_of(checkpoint) if checkpoint else 0),
+                    _plan(settings, cfg, run, frames),
                     progress,
                     rank_zero_only(print),
                     stopping=lambda: session.signal is not None,

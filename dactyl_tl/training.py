@@ -61,6 +61,8 @@ def train(cfg: DictConfig) -> TrainingResult:
         module = _build_module(settings, None if checkpoint else cfg.policy)
         if checkpoint is not None:
             check_sizes(module, checkpoint, "resume")
+        frames = frames_of(checkpoint) if checkpoint else 0
+        module.frames.fill_(frames)  # what the run has, even if it ends before it reads its checkpoint
         check_disk(run, module)
         loggers: list[Logger] = instantiate_all(cfg.logger, "logger")
         callbacks: list[Callback] = instantiate_all(cfg.callbacks, "callbacks")
@@ -72,9 +74,7 @@ def train(cfg: DictConfig) -> TrainingResult:
         device = trainer.strategy.root_device
         _check_backend(settings, device)
         data = RolloutDataModule(
-            collection_plan(
-                settings, trainer.global_rank, device, frames_of(checkpoint) if checkpoint else 0
-            ),
+            collection_plan(settings, trainer.global_rank, device, frames),
             module.actor,
             settings.collection.kind,
             settings.collection.window,

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dactyl_tl.errors import ConfigurationError
+from dactyl_tl.errors import ConfigurationError, InterruptedCollection
 from dactyl_tl.estimators.bundles import load_estimator
 from dactyl_tl.estimators.checkpoints import pose_frames_of
 from dactyl_tl.launch import configuration_of
@@ -21,6 +21,7 @@ from dactyl_tl.metrics import read_metrics
 from dactyl_tl.pose_training import check_pose, train_pose
 from dactyl_tl.runs import TrainingResult
 from dactyl_tl.vision.cache import SHARD
+from dactyl_tl.vision.datamodule import PictureDataModule
 from dactyl_tl.vision.states import States, gather
 from tests.compose import compose, experiments
 from tests.processes import wait
@@ -126,6 +127,19 @@ def test_a_run_that_is_interrupted_before_it_learns_ends_soon(
     ended = run(tmp_path, "pictures.states=10_000_000")
     assert (ended.interrupted, ended.frames) == (signal.SIGTERM, 0)
     assert not (tmp_path / "states.safetensors").exists()
+
+
+def test_a_run_that_ends_before_it_reads_its_checkpoint_keeps_it(
+    trained: TrainingResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, frames = trained.checkpoint.read_bytes(), pose_frames_of(trained.checkpoint)
+
+    def interrupted(data: PictureDataModule, stage: str) -> None:
+        raise InterruptedCollection("another run filled the cache")
+
+    monkeypatch.setattr(PictureDataModule, "setup", interrupted)
+    assert run(trained.run, f"resume={trained.run}", "frames=100").frames == frames >= 8
+    assert trained.checkpoint.read_bytes() == before
 
 
 def test_two_ranks_learn_from_the_data_of_both(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from dactyl_tl.collection.datamodule import RolloutDataModule
+from dactyl_tl.errors import CollectionError
 from dactyl_tl.metrics import read_metrics
 from dactyl_tl.training import train
 from tests.compose import TOY, compose
@@ -128,6 +130,21 @@ def test_a_run_that_is_resumed_at_its_end_stays_as_it_was(tmp_path: Path) -> Non
     again = run(tmp_path, 2, TOY, resume=tmp_path)
     assert_same(ended["state_dict"], again["state_dict"])
     assert len(read_metrics(tmp_path / "metrics.csv")) == 2
+
+
+def test_a_run_that_cannot_begin_again_keeps_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path, 2, TOY)
+    before = (tmp_path / "checkpoints" / "last.ckpt").read_bytes()
+
+    def fail(data: RolloutDataModule, stage: str) -> None:
+        raise CollectionError("no worker can start")
+
+    monkeypatch.setattr(RolloutDataModule, "setup", fail)
+    with pytest.raises(CollectionError, match="no worker can start"):
+        run(tmp_path, 3, TOY, resume=tmp_path)
+    assert (tmp_path / "checkpoints" / "last.ckpt").read_bytes() == before
 
 
 def test_same_seed_same_weights_other_seed_others(tmp_path: Path) -> None:

@@ -121,8 +121,8 @@ class PaperPoseRow:
 
 
 TABLE_6: dict[str, PaperPoseRow] = {
-    "filament": PaperPoseRow("Rendered images (Unity)", (2.71, 1.62), (3.12, 1.52)),
-    "classic": PaperPoseRow("Rendered images (MuJoCo)", (3.23, 2.91), (3.71, 4.07)),
-    "real": PaperPoseRow("Real images", (5.01, 2.47), (9.27, 4.02)),
+    "filament": PaperPoseRow("Unity images", (2.71, 1.62), (3.12, 1.52)),
+    "classic": PaperPoseRow("MuJoCo images", (3.23, 2.91), (3.71, 4.07)),
+    "real": PaperPoseRow("real images", (5.01, 2.47), (9.27, 4.02)),
 }
 """By the renderer here that stands for the paper's; real images have no counterpart."""

@@ -19,7 +19,7 @@ from dactyl_tl.evaluation.pose_report import (
 )
 from dactyl_tl.evaluation.poses import held_out_states, measure
 from dactyl_tl.evaluation.settings import EvaluationSettings
-from dactyl_tl.vision.drawing import RENDERERS
+from dactyl_tl.vision.drawing import HELD_OUT
 
 SHIPPED = ("block",)
 """Estimators that stand in the table."""
@@ -44,7 +44,7 @@ def measure_poses(settings: EvaluationSettings, console: Console) -> list[Path]:
     ) as bars:
         task = bars.add_task("rollouts", total=None)
         states = held_out_states(config["policy"], environment, settings.pictures, settings.seed)
-        total = len(RENDERERS) * len(states)
+        total = len(HELD_OUT) * len(states)
         bars.update(task, description="pictures", total=total)
         results = measure(
             estimators,

@@ -9,13 +9,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-from dactyl_tl.curves import logarithmic
+from dactyl_tl.curves import logarithmic, numbers
 from dactyl_tl.evaluation.paper import TABLE_6
 from dactyl_tl.evaluation.plots import FAINT, PAPER_COLOUR, POLICY_COLOURS, tidy
 from dactyl_tl.evaluation.pose_report import NAMES, QUANTITIES
 from dactyl_tl.evaluation.poses import PoseErrors
 from dactyl_tl.metrics import FRAMES, read_metrics
+from dactyl_tl.vision.drawing import RENDERERS
 
 BINS = 40
 
@@ -24,37 +26,45 @@ AHEAD = 4.0
 
 
 def plot_poses(path: Path, results: Sequence[PoseErrors]) -> None:
-    """Histograms of both errors, a row for each renderer; the paper's means dashed.
+    """Histograms of both errors, a row for each kind of pictures; the paper's means dashed.
 
-    The last bin holds everything beyond.
+    Errors on a logarithmic axis; the first bin holds everything below.
     """
-    figure = Figure(figsize=(9.0, 5.4), layout="constrained")
+    figure = Figure(figsize=(9.0, 8.1), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(NAMES), 2, sharex="col")
-    for row, (renderer, name) in enumerate(NAMES.items()):
-        shown = [each for each in results if each.renderer == renderer]
+    for row, (pictures, name) in enumerate(NAMES.items()):
+        shown = [each for each in results if each.pictures == pictures]
         for column, (quantity, unit) in enumerate(QUANTITIES.items()):
             axis = grid[row, column]
-            limit = max(np.percentile(getattr(each, quantity), 97) for each in results)
-            edges = np.linspace(0.0, limit, BINS + 1)
+            edges = _edges([getattr(each, quantity) for each in results])
             for result, colour in zip(shown, POLICY_COLOURS, strict=False):
-                values = np.clip(getattr(result, quantity), 0, limit)
+                values = np.clip(getattr(result, quantity), edges[0], edges[-1])
                 weights = np.full(len(values), 100 / len(values))
                 mean = getattr(result, quantity).mean()
                 label = f"{result.estimator}: mean {mean:.1f}, median {np.median(values):.1f}"
                 axis.hist(values, edges, weights=weights, color=colour, alpha=0.6, label=label)
-            paper = getattr(TABLE_6[renderer], quantity)[0]
-            axis.axvline(
-                paper, color=PAPER_COLOUR, linestyle="--", linewidth=1.2, label=f"paper: mean {paper}"
-            )
+            if pictures in TABLE_6:
+                paper = getattr(TABLE_6[pictures], quantity)[0]
+                axis.axvline(
+                    paper, color=PAPER_COLOUR, linestyle="--", linewidth=1.2, label=f"paper: mean {paper}"
+                )
             axis.set_title(name, fontsize=10, loc="left")
-            axis.set_xlim(0, limit)
-            axis.set_ylim(top=1.25 * axis.get_ylim()[1])  # for the legend
+            axis.set_xscale("log")
+            axis.set_xlim(edges[0], edges[-1])
+            numbers(axis.xaxis)
+            axis.set_ylim(top=1.45 * axis.get_ylim()[1])  # for the legend
             axis.set_ylabel("% of the pictures" if column == 0 else "")
             if row == len(NAMES) - 1:
-                axis.set_xlabel(f"error of the {quantity}, {unit}; the last bin holds all beyond")
+                axis.set_xlabel(f"error of the {quantity}, {unit}")
             _finish(axis)
     figure.savefig(path, dpi=120)
+
+
+def _edges(values: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Edges of bins, evenly spaced in logarithms, that hold nearly all of each of ``values``."""
+    low = min(np.percentile(each, 1) for each in values)
+    return np.geomspace(low, max(each.max() for each in values), BINS + 1)
 
 
 def plot_learning(path: Path, curves: Mapping[str, Path]) -> None:
@@ -69,9 +79,9 @@ def plot_learning(path: Path, curves: Mapping[str, Path]) -> None:
     """
     figure = Figure(figsize=(9.0, 6.0), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(len(QUANTITIES), len(NAMES), sharex=True, sharey="row")
+    grid = figure.subplots(len(QUANTITIES), len(RENDERERS), sharex=True, sharey="row")
     rows = {name: read_metrics(file) for name, file in curves.items()}
-    for column, (renderer, title) in enumerate(NAMES.items()):
+    for column, renderer in enumerate(RENDERERS):
         for row, (quantity, unit) in enumerate(QUANTITIES.items()):
             axis = grid[row, column]
             for (name, run), colour in zip(rows.items(), POLICY_COLOURS, strict=False):
@@ -81,7 +91,7 @@ def plot_learning(path: Path, curves: Mapping[str, Path]) -> None:
             paper = getattr(TABLE_6[renderer], quantity)[0]
             axis.axhline(paper, color=PAPER_COLOUR, linestyle="--", linewidth=1.2, label=f"paper: {paper}")
             logarithmic(axis)
-            axis.set_title(title if row == 0 else "", fontsize=10, loc="left")
+            axis.set_title(NAMES[renderer] if row == 0 else "", fontsize=10, loc="left")
             axis.set_ylabel(f"mean error of the {quantity}, {unit}" if column == 0 else "")
             axis.set_xlabel("sets of three pictures learnt from" if row == len(QUANTITIES) - 1 else "")
             _finish(axis)

@@ -14,24 +14,30 @@ from dactyl_tl.evaluation.paper import TABLE_6
 from dactyl_tl.evaluation.poses import PoseErrors
 from dactyl_tl.evaluation.report import TABLE_WIDTH
 
-NAMES = {"filament": "Filament, looks drawn anew", "classic": "classic OpenGL, the other renderer"}
+NAMES = {
+    "filament": "Filament, looks drawn anew",
+    "classic": "OpenGL, nominal looks",
+    "classic_randomized": "OpenGL, looks drawn anew",
+}
 
 QUANTITIES = {"rotation": "degrees", "position": "mm"}
 
 
 def pose_table(results: Sequence[PoseErrors]) -> Table:
-    """Table 6 for a terminal: each estimator on each renderer's pictures, the paper's row below."""
+    """Table 6 for a terminal: each estimator on each kind of pictures, the paper's row below."""
     table = Table(width=TABLE_WIDTH, title="error, mean ± standard deviation (median)", title_style="bold")
     table.add_column("pictures", overflow="fold", ratio=1)
     for quantity, unit in QUANTITIES.items():
         table.add_column(f"{quantity}, {unit}", justify="right", no_wrap=True)
-    for renderer, name in NAMES.items():
-        for result in (each for each in results if each.renderer == renderer):
+    for pictures, name in NAMES.items():
+        table.add_row(f"[bold]{name}[/]")
+        for result in (each for each in results if each.pictures == pictures):
             cells = (_cell(result, quantity) for quantity in QUANTITIES)
-            table.add_row(f"[bold]{result.estimator}[/], {name}", *cells)
-        paper = TABLE_6[renderer]
-        cells = (f"{mean} ± {std}         " for mean, std in (paper.rotation, paper.position))
-        table.add_row(f"paper: {paper.label}", *cells, style="dim")
+            table.add_row(f"  {result.estimator}", *cells)
+        if pictures in TABLE_6:
+            paper = TABLE_6[pictures]
+            cells = (f"{mean} ± {std}         " for mean, std in (paper.rotation, paper.position))
+            table.add_row(f"  paper: {paper.label}", *cells, style="dim")
         table.add_section()
     return table
 
@@ -51,15 +57,15 @@ def write_pose_markdown(path: Path, results: Sequence[PoseErrors], experience: M
     """
     count = len(results[0].rotation)
     lines = [
-        f"**Table 6: errors of the pose network.** {count} sets of pictures of each renderer; ± standard "
+        f"**Table 6: errors of the pose network.** {count} sets of pictures of each kind; ± standard "
         "deviation, [95 % bootstrap interval of the mean], median. "
         + " ".join(f"{name}: {words}." for name, words in experience.items() if words),
         "",
         "| pictures | | rotation, degrees | | median | position, mm | | median |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for renderer, name in NAMES.items():
-        for result in (each for each in results if each.renderer == renderer):
+    for pictures, name in NAMES.items():
+        for result in (each for each in results if each.pictures == pictures):
             cells = []
             for summary in result.summary().values():
                 low, high = summary["mean_interval"]
@@ -68,9 +74,10 @@ def write_pose_markdown(path: Path, results: Sequence[PoseErrors], experience: M
                     f"{summary['median']:.2f}",
                 ]  # fmt: skip
             lines.append(f"| {name} | {result.estimator} | {' | '.join(cells)} |")
-        paper = TABLE_6[renderer]
-        cells = [f"{mean} ± {std} | | " for mean, std in (paper.rotation, paper.position)]
-        lines.append(f"| {paper.label} | paper | {' | '.join(cells)} |")
+        if pictures in TABLE_6:
+            paper = TABLE_6[pictures]
+            cells = [f"{mean} ± {std} | | " for mean, std in (paper.rotation, paper.position)]
+            lines.append(f"| {paper.label} | paper | {' | '.join(cells)} |")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -79,7 +86,7 @@ def write_pose_json(path: Path, results: Sequence[PoseErrors]) -> None:
     document = {
         "contract_version": CONTRACT_VERSION,
         "results": [
-            {"estimator": each.estimator, "renderer": each.renderer, **each.summary()} for each in results
+            {"estimator": each.estimator, "pictures": each.pictures, **each.summary()} for each in results
         ],
         "paper": {
             name: {"rotation": row.rotation, "position": row.position} for name, row in TABLE_6.items()
@@ -92,9 +99,9 @@ def write_pose_csv(path: Path, results: Sequence[PoseErrors]) -> None:
     """One line for each set of pictures."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("estimator", "renderer", "index", "rotation_degrees", "position_mm"))
+        writer.writerow(("estimator", "pictures", "index", "rotation_degrees", "position_mm"))
         for result in results:
             for index, (rotation, position) in enumerate(zip(result.rotation, result.position, strict=True)):
                 writer.writerow(
-                    (result.estimator, result.renderer, index, f"{rotation:.3f}", f"{position:.3f}")
+                    (result.estimator, result.pictures, index, f"{rotation:.3f}", f"{position:.3f}")
                 )

@@ -1,4 +1,4 @@
-"""Errors of a pose estimator on pictures of both renderers (Table 6)."""
+"""Errors of a pose estimator on pictures that it did not learn from (Table 6)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from dactyl_tl.learning.pose import pose_errors
 from dactyl_tl.models.pictures import standardize
 from dactyl_tl.rendering.objects import look_of, symmetries
 from dactyl_tl.simulation.scene import TASKS
-from dactyl_tl.vision.drawing import RENDERERS, held_out
+from dactyl_tl.vision.drawing import HELD_OUT, held_out
 from dactyl_tl.vision.pictures import START, DrawnStates
 from dactyl_tl.vision.states import States, gather
 
-HELD_OUT = 1_000_003
+OTHER_ROLLOUTS = 1_000_003
 """Added to the seed: rollouts that no training with the same seed has seen."""
 
 EVERY = 10
@@ -33,18 +33,18 @@ BATCH = 25
 
 @dataclass(frozen=True)
 class PoseErrors:
-    """What an estimator is off by, on pictures of one renderer.
+    """What an estimator is off by, on pictures of one kind.
 
     Attributes:
         estimator: Its name.
-        renderer: Of the pictures.
+        pictures: One of :data:`dactyl_tl.vision.drawing.HELD_OUT`.
         rotation: Angle to the true orientation, degrees, (n,); for an object that looks the same in several
             orientations, to the nearest of those.
         position: Distance to the true position, mm, (n,).
     """
 
     estimator: str
-    renderer: str
+    pictures: str
     rotation: NDArray[np.float64]
     position: NDArray[np.float64]
 
@@ -68,7 +68,7 @@ def _summary(values: NDArray[np.float64]) -> dict[str, Any]:
 def held_out_states(policy: str | None, environment: Mapping[str, Any], count: int, seed: int) -> States:
     """States of rollouts that are no estimator's training; see :func:`dactyl_tl.vision.states.gather`."""
     return gather(
-        policy, environment, count=count, every=EVERY, num_envs=min(count, 100), seed=seed + HELD_OUT
+        policy, environment, count=count, every=EVERY, num_envs=min(count, 100), seed=seed + OTHER_ROLLOUTS
     )
 
 
@@ -81,7 +81,7 @@ def measure(
     look: str = "lettered",
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[PoseErrors]:
-    """Errors of estimators on the same pictures: Filament's with looks drawn anew, the classic one's nominal.
+    """Errors of estimators on the same pictures of every kind.
 
     Args:
         estimators: By name.
@@ -89,18 +89,18 @@ def measure(
         seed: Of the looks.
         workers: Processes that draw.
         look: Of the object.
-        progress: Called with the number of sets of pictures seen, of both renderers.
+        progress: Called with the number of sets of pictures seen, of all kinds.
     """
     same = torch.from_numpy(symmetries(look_of(TASKS[states.task].object_name, look))).float()
     results = []
-    for number, renderer in enumerate(RENDERERS):
-        drawing = held_out(states.task, renderer, look)
+    for number, pictures in enumerate(HELD_OUT):
+        drawing = held_out(states.task, pictures, look)
         loader = DataLoader(
             DrawnStates(drawing, states.qpos, seed), BATCH, num_workers=workers, multiprocessing_context=START
         )
         found: dict[str, list[Tensor]] = {name: [] for name in estimators}
-        for pictures, position, orientation, _ in loader:
-            seen = standardize(pictures)
+        for drawn, position, orientation, _ in loader:
+            seen = standardize(drawn)
             for name, estimator in estimators.items():
                 with torch.inference_mode():
                     output = estimator.network(seen)
@@ -109,5 +109,5 @@ def measure(
             progress(number * len(states) + min(len(found[name]) * BATCH, len(states)))
         for name, parts in found.items():
             both = torch.cat(parts).double().numpy()
-            results.append(PoseErrors(name, renderer, np.degrees(both[:, 0]), 1000 * both[:, 1]))
+            results.append(PoseErrors(name, pictures, np.degrees(both[:, 0]), 1000 * both[:, 1]))
     return results

@@ -21,6 +21,14 @@ from dactyl_tl.simulation.scene import TASKS
 
 RENDERERS = ("filament", "classic")
 
+HELD_OUT = {
+    "filament": ("filament", True),
+    "classic": ("classic", False),
+    "classic_randomized": ("classic", True),
+}
+"""Kinds of pictures to measure with: the renderer, and whether looks are drawn anew. The first is what
+estimators learn from, the second the other renderer as it is, the third that one in unknown light."""
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -52,12 +60,10 @@ class Drawing:
         return Artist(self)
 
 
-def held_out(task: str, renderer: str, look: str) -> Drawing:
-    """How pictures to measure with are drawn: Filament's with looks drawn anew, the classic one's nominal.
-
-    Arguments as of :class:`Drawing`.
-    """
-    return Drawing(task, renderer, randomized=renderer == "filament", look=look)
+def held_out(task: str, pictures: str, look: str) -> Drawing:
+    """How ``pictures``, one of :data:`HELD_OUT`, are drawn; the rest as of :class:`Drawing`."""
+    renderer, randomized = HELD_OUT[pictures]
+    return Drawing(task, renderer, randomized=randomized, look=look)
 
 
 class Artist:
