@@ -8,7 +8,6 @@ is trained sees. Ctrl-C or SIGTERM stops after the rollouts under way; the same 
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import re
 import signal
@@ -30,6 +29,7 @@ from matplotlib.ticker import EngFormatter
 
 from benchmarks.report import environment, heading, table, write_json
 from benchmarks.runs import ROOT
+from dactyl_tl.evaluation.pose_report import read_pose_csv
 from dactyl_tl.evaluation.report import read_json
 from dactyl_tl.evaluation.statistics import bootstrap_difference
 from dactyl_tl.metrics import FRAMES, read_metrics
@@ -65,9 +65,7 @@ def _successes(path: Path) -> np.ndarray:
 
 
 def _degrees(path: Path) -> np.ndarray:
-    with path.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["renderer"] == "classic"]
-    return np.array([float(row["rotation_degrees"]) for row in rows])
+    return next(each.rotation for each in read_pose_csv(path) if each.pictures == "classic")
 
 
 SUBJECTS = {

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from rich.table import Table
 
 from dactyl_tl.contract import CONTRACT_VERSION
@@ -21,6 +22,8 @@ NAMES = {
 }
 
 QUANTITIES = {"rotation": "degrees", "position": "mm"}
+
+COLUMNS = ("estimator", "pictures", "index", "rotation_degrees", "position_mm")
 
 
 def pose_table(results: Sequence[PoseErrors]) -> Table:
@@ -96,12 +99,22 @@ def write_pose_json(path: Path, results: Sequence[PoseErrors]) -> None:
 
 
 def write_pose_csv(path: Path, results: Sequence[PoseErrors]) -> None:
-    """One line for each set of pictures."""
+    """One line for each set of pictures; :func:`read_pose_csv` reads it."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("estimator", "pictures", "index", "rotation_degrees", "position_mm"))
+        writer.writerow(COLUMNS)
         for result in results:
             for index, (rotation, position) in enumerate(zip(result.rotation, result.position, strict=True)):
                 writer.writerow(
                     (result.estimator, result.pictures, index, f"{rotation:.3f}", f"{position:.3f}")
                 )
+
+
+def read_pose_csv(path: Path) -> list[PoseErrors]:
+    """What :func:`write_pose_csv` wrote."""
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            errors = float(row["rotation_degrees"]), float(row["position_mm"])
+            found.setdefault((row["estimator"], row["pictures"]), []).append(errors)
+    return [PoseErrors(*names, *np.array(errors).T) for names, errors in found.items()]

@@ -29,7 +29,7 @@ class EvaluationSettings:
         observation: Where the object's pose comes from: the simulation's ``state``, or ``vision``.
         pose: Pose estimators, what :func:`dactyl_tl.vision.estimators.load_estimator` takes: the one that
             sees for the policies, or in ``suite=pose`` those to measure.
-        pictures: Sets of pictures of each renderer in ``suite=pose``.
+        pictures: Sets of pictures of each kind in ``suite=pose``.
         workers: Processes that draw pictures.
         trials: Trials of each policy (100 in simulation in Table 3).
         parallel: Most trials that run side by side.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 
@@ -20,7 +19,13 @@ from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.estimators.bundles import load_estimator, save_estimator
 from dactyl_tl.evaluation.command import Evaluation, evaluate
 from dactyl_tl.evaluation.paper import TABLE_6
-from dactyl_tl.evaluation.pose_report import NAMES, QUANTITIES, pose_table, write_pose_markdown
+from dactyl_tl.evaluation.pose_report import (
+    NAMES,
+    QUANTITIES,
+    pose_table,
+    read_pose_csv,
+    write_pose_markdown,
+)
 from dactyl_tl.evaluation.poses import PoseErrors
 from dactyl_tl.evaluation.seeing import SeeingWorld
 from dactyl_tl.evaluation.settings import register_evaluation_schema
@@ -69,16 +74,14 @@ def test_the_suite_measures_every_kind_of_pictures(tmp_path: Path, bundle: Path)
     assert sorted(path.name for path in evaluation.files) == [
         "errors.csv", "learning.png", "results.json", "results.png", "table.md",
     ]  # fmt: skip
-    with (tmp_path / "errors.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [row["pictures"] for row in rows] == [kind for kind in HELD_OUT for _ in range(6)]
-    assert list(HELD_OUT) == list(NAMES)
-    assert len({row["rotation_degrees"] for row in rows}) > 12  # of other pictures
+    errors = read_pose_csv(tmp_path / "errors.csv")
+    assert [each.pictures for each in errors] == list(HELD_OUT) == list(NAMES)
+    assert len(np.unique([each.rotation for each in errors])) > 12  # of other pictures
     document = json.loads((tmp_path / "results.json").read_text())
-    for result in document["results"]:
-        errors = [float(row["rotation_degrees"]) for row in rows if row["pictures"] == result["pictures"]]
-        assert result["rotation"]["mean"] == pytest.approx(np.mean(errors), abs=1e-2)
-        assert result["estimator"] == "small"
+    for result, each in zip(document["results"], errors, strict=True):
+        assert result["rotation"]["mean"] == pytest.approx(each.rotation.mean(), abs=1e-2)
+        assert result["position"]["mean"] == pytest.approx(each.position.mean(), abs=1e-2)
+        assert result["estimator"] == each.estimator == "small"
     text = (tmp_path / "table.md").read_text()
     for words in ("3.23 ± 2.91", "3.12 ± 1.52", "1,200 sets of pictures", "6 sets of pictures of each"):
         assert words in text
