@@ -82,7 +82,7 @@ def _octagonal_prism() -> Look:
     bottom = np.concatenate((ring, np.full((8, 1), -PRISM_HALF_LENGTH)), axis=1)
     top = bottom * (1, 1, -1)
     sides = [np.array([bottom[i], bottom[(i + 1) % 8], top[(i + 1) % 8], top[i]]) for i in range(8)]
-    return Look((*sides, top, bottom[::-1]), "ABCDEFGHXY")
+    return Look((*sides, top, bottom[::-1].copy()), "ABCDEFGHXY")  # torch takes no view backwards
 
 
 LOOKS: MappingProxyType[str, Callable[[], Look]] = MappingProxyType(
