@@ -20,6 +20,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from dactyl_tl.configuration import check, register_schemas
 from dactyl_tl.errors import FAILED, UNUSABLE, ConfigurationError, RankError, TrainingError
+from dactyl_tl.estimators.bundles import load_estimator_network
 from dactyl_tl.estimators.checkpoints import find_pose_checkpoint
 from dactyl_tl.policies import BEST, BUNDLES, CHECKPOINTS, LAST, METRICS, RUN_CONFIG
 from dactyl_tl.pose_training import check_pose, train_pose
@@ -96,7 +97,7 @@ def _run(cfg: DictConfig) -> None:
         sees = POSE in cfg
         if cfg.resume not in (None, AUTO):
             cfg = resumed_config(cfg, list(HydraConfig.get().overrides.task))
-        elif cfg.policy and not sees:
+        elif cfg.estimator if sees else cfg.policy:
             cfg = adapted_config(cfg, list(HydraConfig.get().overrides.task))
         if cfg.resume == AUTO:
             run = Path(cfg.output_dir)
@@ -171,17 +172,18 @@ def resumed_config(cfg: DictConfig, overrides: list[str]) -> DictConfig:
 
 
 def adapted_config(cfg: DictConfig, overrides: list[str]) -> DictConfig:
-    """The configuration with the network of the policy that training starts from, and its kind of actions.
+    """The configuration with the network of what training starts from, and with a policy's kind of actions.
 
     Where ``overrides`` choose these themselves, that choice stays; an experiment's gives way.
 
     Raises:
-        ConfigurationError: there is no such policy.
+        ConfigurationError: there is no such bundle.
     """
+    sees = POSE in cfg
     chosen = {word.lstrip("+").partition("=")[0] for word in overrides}
     if not any(key.split(".")[0] == "network" for key in chosen):
-        cfg.network = asdict(network_of(cfg.policy))
-    if "environment.actions" not in chosen:
+        cfg.network = asdict(load_estimator_network(cfg.estimator).config if sees else network_of(cfg.policy))
+    if not sees and "environment.actions" not in chosen:
         for name, value in actions_of(cfg.policy).items():
             if f"environment.actions.{name}" not in chosen:
                 cfg.environment.actions[name] = value

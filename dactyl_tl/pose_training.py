@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -155,9 +155,10 @@ def _build_network(settings: PoseSettings, estimator: str | None) -> PoseNetwork
     if estimator is None:
         return network
     loaded = load_estimator_network(estimator)
-    if loaded.config != settings.network:
+    theirs, ours = asdict(loaded.config), asdict(settings.network)
+    for name in (each for each in theirs if theirs[each] != ours[each]):
         raise ConfigurationError(
-            f"estimator={estimator} has a network of {loaded.config}, this run of {settings.network}"
+            f"estimator={estimator} has network.{name}={theirs[name]}, this run {ours[name]}; leave it out"
         )
     return loaded
 

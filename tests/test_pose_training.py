@@ -16,7 +16,7 @@ from PIL import Image
 from dactyl_tl.errors import ConfigurationError, InterruptedCollection
 from dactyl_tl.estimators.bundles import load_estimator
 from dactyl_tl.estimators.checkpoints import pose_frames_of
-from dactyl_tl.launch import configuration_of
+from dactyl_tl.launch import adapted_config, configuration_of
 from dactyl_tl.metrics import read_metrics
 from dactyl_tl.pose_training import check_pose, train_pose
 from dactyl_tl.runs import TrainingResult
@@ -140,6 +140,19 @@ def test_a_run_that_ends_before_it_reads_its_checkpoint_keeps_it(
     monkeypatch.setattr(PictureDataModule, "setup", interrupted)
     assert run(trained.run, f"resume={trained.run}", "frames=100").frames == frames >= 8
     assert trained.checkpoint.read_bytes() == before
+
+
+def test_training_starts_from_an_estimator_with_its_network(tmp_path: Path, trained: TrainingResult) -> None:
+    words = ["experiment=pose", *TINY, f"estimator={trained.run}", "frames=2"]
+    chosen = [word for word in words if not word.startswith("network")]
+    adapted = adapted_config(compose(tmp_path / "run", chosen), chosen)
+    assert adapted.network.filters == 8
+    adapted.pose.learning_rate = 1e-12
+    again = train_pose(adapted)
+    theirs, ours = (load_estimator(each.run).network.state_dict() for each in (trained, again))
+    torch.testing.assert_close(ours["head.0.weight"], theirs["head.0.weight"])
+    with pytest.raises(ConfigurationError, match=r"has network.filters=8, this run 16; leave it out"):
+        train_pose(compose(tmp_path / "other", [*words, "network.filters=16"]))
 
 
 def test_two_ranks_learn_from_the_data_of_both(tmp_path: Path) -> None:
