@@ -92,7 +92,7 @@ class PictureThroughput(Callback):
         self._idle_since = now
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the means over the minibatches since the last report."""
+        """Log the means over the minibatches since the last report, and over the ranks."""
         sets = int(pl_module.frames) - self._frames  # type: ignore[arg-type]
         spent = self._waited + self._learned
         if not sets:
@@ -101,7 +101,8 @@ class PictureThroughput(Callback):
             {
                 "throughput/pictures_per_second": len(CAMERA_DIRECTIONS) * sets / spent,
                 "throughput/waiting": self._waited / spent,
-                "memory/peak_host": peak_host(),
             },
             batch_size=1,
+            sync_dist=True,
         )
+        pl_module.log("memory/peak_host", peak_host(), batch_size=1, sync_dist=True, reduce_fx="max")

@@ -186,7 +186,9 @@ class PoseModule(LightningModule):
             "frames": self.frames,
             "step": self.frames,
         }
-        self.log_dict({name: value.double() for name, value in metrics.items()}, batch_size=1)
+        # The same on all ranks, which Lightning wants to hear all the same.
+        values = {name: value.double() for name, value in metrics.items()}
+        self.log_dict(values, batch_size=1, sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what describes the network."""
