@@ -52,8 +52,13 @@ class PoseEstimator:
         self.description = dict(description)
 
     @property
+    def task(self) -> str:
+        """Whose object it learnt to see, key of :data:`dactyl_tl.simulation.scene.TASKS`."""
+        return str(self.description["task"])
+
+    @property
     def look(self) -> str:
-        """Of the objects it learnt to see, one of :data:`dactyl_tl.rendering.objects.KINDS`."""
+        """How that looked, one of :data:`dactyl_tl.rendering.objects.KINDS`."""
         return str(self.description.get("config", {}).get("pictures", {}).get("look", "lettered"))
 
     @torch.no_grad()

@@ -177,7 +177,7 @@ def _build_world(settings: EvaluationSettings, trials: dict[str, Any], policy: N
     if settings.observation == "state":
         return world
     estimator = load_estimator(settings.pose[0])
-    return SeeingWorld(world.env, estimator, workers=settings.workers)
+    return SeeingWorld(world.env, estimator, trials["task"], workers=settings.workers)
 
 
 def _open_pictures(

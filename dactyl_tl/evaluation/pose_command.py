@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.estimators import curve_of, locate_estimator
 from dactyl_tl.estimators.bundles import PoseEstimator, load_estimator
 from dactyl_tl.evaluation.pose_plots import plot_learning, plot_poses
@@ -18,6 +19,7 @@ from dactyl_tl.evaluation.pose_report import (
     write_pose_markdown,
 )
 from dactyl_tl.evaluation.poses import held_out_states, measure
+from dactyl_tl.evaluation.seeing import check_object
 from dactyl_tl.evaluation.settings import EvaluationSettings
 from dactyl_tl.vision.drawing import HELD_OUT
 
@@ -37,6 +39,12 @@ def measure_poses(settings: EvaluationSettings, console: Console) -> list[Path]:
     labels = _labels(names)
     estimators = {label: load_estimator(name) for label, name in zip(labels, names, strict=True)}
     first = next(iter(estimators.values()))
+    for label, estimator in estimators.items():
+        check_object(estimator, first.task)
+        if estimator.look != first.look:
+            raise ConfigurationError(
+                f"pose={label} knows the {estimator.look} look, {labels[0]} the {first.look} one"
+            )
     config = first.description["config"]
     environment = {key: config["environment"][key] for key in ENVIRONMENT}
     with Progress(

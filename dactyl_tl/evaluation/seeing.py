@@ -11,8 +11,10 @@ from torch import Tensor
 from dactyl_tl.contract import POLICY
 from dactyl_tl.envs import ReorientEnv
 from dactyl_tl.envs.observations import relative_orientation
+from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.estimators.bundles import PoseEstimator
 from dactyl_tl.evaluation.worlds import SimulatedWorld
+from dactyl_tl.simulation.scene import TASKS
 from dactyl_tl.vision.artists import artists, this_artist
 from dactyl_tl.vision.drawing import Drawing
 
@@ -26,21 +28,26 @@ class SeeingWorld(SimulatedWorld):
     Args:
         env: See :class:`~dactyl_tl.evaluation.worlds.SimulatedWorld`.
         estimator: That sees.
+        task: Of the simulation, to be drawn.
         workers: Processes that draw, each some of the trials.
         renderer: Of the pictures.
+
+    Raises:
+        ConfigurationError: The estimator sees another object.
     """
 
     def __init__(
         self,
         env: ReorientEnv,
         estimator: PoseEstimator,
+        task: str,
         *,
         workers: int,
         renderer: str = "classic",
     ) -> None:
+        check_object(estimator, task)
         super().__init__(env)
         self._estimator = estimator
-        task = str(estimator.description["task"])
         drawing = Drawing(task, renderer, randomized=False, look=estimator.look)
         self._workers = workers
         self._pool = artists(drawing, workers)
@@ -84,6 +91,19 @@ class SeeingWorld(SimulatedWorld):
         """Free simulations and renderers."""
         self._pool.shutdown(cancel_futures=True)
         super().close()
+
+
+def check_object(estimator: PoseEstimator, task: str) -> None:
+    """See that ``estimator`` knows the object of ``task``.
+
+    Raises:
+        ConfigurationError: It sees another one.
+    """
+    seen, wanted = TASKS[estimator.task].object_name, TASKS[task].object_name
+    if seen != wanted:
+        raise ConfigurationError(
+            f"the pose estimator sees the {seen}, task={task} needs one for the {wanted}"
+        )
 
 
 def _draw(qpos: Tensor) -> NDArray[np.uint8]:

@@ -107,7 +107,7 @@ def test_the_policy_sees_what_the_estimator_sees(bundle: Path) -> None:
     world = simulated_world(
         "block", num_trials=3, randomization="none", initial_states={"steps": 3}, seed=0, num_threads=1
     )
-    seeing = SeeingWorld(world.env, estimator, workers=2)
+    seeing = SeeingWorld(world.env, estimator, "block", workers=2)
     seeing.begin(0)
     observed = seeing.observe()
     with ClassicCameras() as cameras:
@@ -140,6 +140,7 @@ def test_trials_are_run_with_vision(tmp_path: Path, bundle: Path) -> None:
 @pytest.mark.parametrize(("words", "message"), [
     (["policy=block", "observation=smell"], "observation is 'smell'; choose from state, vision"),
     (["policy=block", "observation=vision"], "observation=vision needs one estimator"),
+    (["policy=prism", "observation=vision", "pose=block"], "sees the block, task=prism needs"),
     (["policy=block", "pose=block"], "set observation=vision"),
     (["policy=block", "observation=vision", "pose=nowhere"], "nowhere holds no pose estimator; choose"),
     (["suite=pose", "observation=vision"], "chooses its own observation"),
