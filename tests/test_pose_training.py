@@ -91,13 +91,13 @@ def test_a_cache_is_filled_once_and_read_again(tmp_path: Path, capsys: pytest.Ca
     shards = [cache / SHARD.format(number) for number in range(2)]
     written = [shard.stat().st_mtime_ns for shard in shards]
     shards[1].write_bytes(b"damaged")
-    assert run(tmp_path / "second", *words).frames == 4
+    again = run(tmp_path / "first", *words, f"resume={tmp_path / 'first'}", "frames=8")
+    assert again.frames == 8
     assert "1 damaged shards were drawn anew" in capsys.readouterr().out
     assert shards[0].stat().st_mtime_ns == written[0]
     assert shards[1].stat().st_mtime_ns > written[1]
-    assert run(tmp_path / "second", *words, f"resume={tmp_path / 'second'}", "frames=8").frames == 8
     with pytest.raises(ConfigurationError, match="choose another directory"):
-        run(tmp_path / "third", *words, "pictures.appearance=false")
+        run(tmp_path / "other", *words, "pictures.appearance=false")
 
 
 def test_an_interrupted_run_ends_after_a_batch_and_can_go_on(tmp_path: Path) -> None:
