@@ -23,7 +23,7 @@ from dactyl_tl.evaluation.seeing import check_object
 from dactyl_tl.evaluation.settings import EvaluationSettings
 from dactyl_tl.vision.drawing import HELD_OUT
 
-SHIPPED = ("block",)
+SHIPPED = ("block", "block_one_look")
 """Estimators that stand in the table."""
 
 ENVIRONMENT = ("task", "randomization", "hand")

@@ -23,7 +23,7 @@ from dactyl_tl.vision.poses import PoseAugmentation, object_pose
 from dactyl_tl.vision.states import States, gather
 
 VALIDATIONS = RENDERERS
-"""Held-out pictures of each renderer: Filament's with looks drawn anew, the classic one's nominal."""
+"""Held-out pictures that training is measured on: Filament's with looks drawn anew, OpenGL's nominal ones."""
 
 VALIDATION_BATCH = 32
 
