@@ -45,7 +45,8 @@ from dactyl_tl.runs import (
 from dactyl_tl.session import Session
 from dactyl_tl.simulation.scene import TASKS
 from dactyl_tl.vision.config import PictureConfig
-from dactyl_tl.vision.datamodule import VALIDATIONS, PictureDataModule, PicturePlan
+from dactyl_tl.vision.datamodule import PictureDataModule, PicturePlan
+from dactyl_tl.vision.drawing import VALIDATIONS
 from dactyl_tl.vision.poses import PoseAugmentation
 
 

@@ -17,7 +17,7 @@ from dactyl_tl.evaluation.plots import FAINT, PAPER_COLOUR, POLICY_COLOURS, tidy
 from dactyl_tl.evaluation.pose_report import NAMES, QUANTITIES
 from dactyl_tl.evaluation.poses import PoseErrors
 from dactyl_tl.metrics import FRAMES, read_metrics
-from dactyl_tl.vision.drawing import RENDERERS
+from dactyl_tl.vision.drawing import VALIDATIONS
 
 BINS = 40
 
@@ -33,11 +33,11 @@ def plot_poses(path: Path, results: Sequence[PoseErrors]) -> None:
     figure = Figure(figsize=(9.0, 8.1), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(NAMES), 2, sharex="col")
+    edges_of = {each: _edges([getattr(result, each) for result in results]) for each in QUANTITIES}
     for row, (pictures, name) in enumerate(NAMES.items()):
         shown = [each for each in results if each.pictures == pictures]
         for column, (quantity, unit) in enumerate(QUANTITIES.items()):
-            axis = grid[row, column]
-            edges = _edges([getattr(each, quantity) for each in results])
+            axis, edges = grid[row, column], edges_of[quantity]
             for result, colour in zip(shown, POLICY_COLOURS, strict=False):
                 values = np.clip(getattr(result, quantity), edges[0], edges[-1])
                 weights = np.full(len(values), 100 / len(values))
@@ -70,8 +70,8 @@ def _edges(values: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
 def plot_learning(path: Path, curves: Mapping[str, Path]) -> None:
     """Errors on held-out pictures over sets of pictures learnt from, on logarithmic axes.
 
-    A column for each renderer, the paper's means dashed: what falls by a power of the sets is a line, which
-    can be drawn on.
+    A column for each kind of pictures, the paper's means dashed: what falls by a power of the sets is a
+    line, which can be drawn on.
 
     Args:
         path: File to write.
@@ -79,19 +79,19 @@ def plot_learning(path: Path, curves: Mapping[str, Path]) -> None:
     """
     figure = Figure(figsize=(9.0, 6.0), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(len(QUANTITIES), len(RENDERERS), sharex=True, sharey="row")
+    grid = figure.subplots(len(QUANTITIES), len(VALIDATIONS), sharex=True, sharey="row")
     rows = {name: read_metrics(file) for name, file in curves.items()}
-    for column, renderer in enumerate(RENDERERS):
+    for column, pictures in enumerate(VALIDATIONS):
         for row, (quantity, unit) in enumerate(QUANTITIES.items()):
             axis = grid[row, column]
             for (name, run), colour in zip(rows.items(), POLICY_COLOURS, strict=False):
                 sets = [each[FRAMES] for each in run]
-                errors = [each[f"{renderer}/{quantity}"] for each in run]
+                errors = [each[f"{pictures}/{quantity}"] for each in run]
                 axis.plot(sets, errors, color=colour, linewidth=1.4, label=name)
-            paper = getattr(TABLE_6[renderer], quantity)[0]
+            paper = getattr(TABLE_6[pictures], quantity)[0]
             axis.axhline(paper, color=PAPER_COLOUR, linestyle="--", linewidth=1.2, label=f"paper: {paper}")
             logarithmic(axis)
-            axis.set_title(NAMES[renderer] if row == 0 else "", fontsize=10, loc="left")
+            axis.set_title(NAMES[pictures] if row == 0 else "", fontsize=10, loc="left")
             axis.set_ylabel(f"mean error of the {quantity}, {unit}" if column == 0 else "")
             axis.set_xlabel("sets of three pictures learnt from" if row == len(QUANTITIES) - 1 else "")
             _finish(axis)

@@ -27,7 +27,7 @@ class EvaluationSettings:
         suite: A key of :data:`dactyl_tl.evaluation.suites.SUITES`, which sets policies, task and
             randomizations, or ``pose``, errors of pose estimators; or null.
         observation: Where the object's pose comes from: the simulation's ``state``, or ``vision``.
-        pose: Pose estimators, what :func:`dactyl_tl.vision.estimators.load_estimator` takes: the one that
+        pose: Pose estimators, what :func:`dactyl_tl.load_estimator` takes: the one that
             sees for the policies, or in ``suite=pose`` those to measure.
         pictures: Sets of pictures of each kind in ``suite=pose``.
         workers: Processes that draw pictures.

@@ -17,13 +17,10 @@ from dactyl_tl.ranks import any_rank, rank, world_size
 from dactyl_tl.vision.building import STATES, about, alone, build_cache, claim
 from dactyl_tl.vision.cache import PictureCache
 from dactyl_tl.vision.config import PictureConfig
-from dactyl_tl.vision.drawing import RENDERERS, Drawing, held_out
+from dactyl_tl.vision.drawing import VALIDATIONS, Drawing, held_out
 from dactyl_tl.vision.pictures import START, FreshPictures, draw_all, generator_of
 from dactyl_tl.vision.poses import PoseAugmentation, object_pose
 from dactyl_tl.vision.states import States, gather
-
-VALIDATIONS = RENDERERS
-"""Held-out pictures that training is measured on: Filament's with looks drawn anew, OpenGL's nominal ones."""
 
 VALIDATION_BATCH = 32
 
@@ -129,7 +126,7 @@ class PictureDataModule(pl.LightningDataModule):
         if self.plan.pictures.cache is not None:
             learnt = self.states[0]  # gathered before the directory is claimed for the pictures
             self._by_rank_0(lambda: self._fill_cache(learnt))
-        self._validation = [self._draw_held_out(renderer) for renderer in VALIDATIONS]
+        self._validation = [self._draw_held_out(pictures) for pictures in VALIDATIONS]
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Minibatches without end."""
@@ -209,15 +206,15 @@ class PictureDataModule(pl.LightningDataModule):
         if mended:
             self._say(f"pictures.cache={self.plan.home}: {mended} damaged shards were drawn anew")
 
-    def _draw_held_out(self, renderer: str) -> TensorDataset:
+    def _draw_held_out(self, pictures: str) -> TensorDataset:
         qpos = self.states[1].qpos
         chosen = torch.randint(
             len(qpos), (self.plan.pictures.validation,), generator=generator_of((self.plan.seed, 1))
         )
         # As many for each rank: what they find is gathered.
         mine = chosen[: len(chosen) // world_size() * world_size()][rank() :: world_size()]
-        drawing = held_out(self.plan.task, renderer, self.plan.pictures.look)
-        self._progress(f"held-out pictures ({renderer})", 0, 1)
+        drawing = held_out(self.plan.task, pictures, self.plan.pictures.look)
+        self._progress(f"held-out pictures ({pictures})", 0, 1)
         return draw_all(drawing, qpos[mine], self.plan.seed, self.plan.pictures.workers)
 
 

@@ -29,6 +29,9 @@ HELD_OUT = {
 """Kinds of pictures to measure with: the renderer, and whether looks are drawn anew. The first is what
 estimators learn from, the second the other renderer as it is, the third that one in unknown light."""
 
+VALIDATIONS = ("filament", "classic")
+"""Of :data:`HELD_OUT`, what training is measured on."""
+
 
 @dataclass(frozen=True)
 class Drawing:

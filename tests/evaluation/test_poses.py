@@ -36,7 +36,7 @@ from dactyl_tl.models.pose import PoseNetwork, PoseNetworkConfig
 from dactyl_tl.policies import METRICS
 from dactyl_tl.rendering.classic_cameras import ClassicCameras
 from dactyl_tl.vision.calibration import camera_calibration
-from dactyl_tl.vision.drawing import HELD_OUT, RENDERERS
+from dactyl_tl.vision.drawing import HELD_OUT, VALIDATIONS
 from dactyl_tl.vision.poses import object_pose
 
 CONFIG = {
@@ -56,7 +56,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_estimator(
         path, network, task="block", cameras=camera_calibration(), config=CONFIG, training=training
     )
-    errors = {f"{renderer}/{quantity}" for renderer in RENDERERS for quantity in QUANTITIES}
+    errors = {f"{kind}/{quantity}" for kind in VALIDATIONS for quantity in QUANTITIES}
     logger = MetricsFile(path.parents[1] / METRICS)
     for frames in (400, 800, 1200):
         logger.log_metrics({"frames": frames, **dict.fromkeys(errors, 40_000 / frames)})
