@@ -5,8 +5,6 @@ The command is ``train.py experiment=pose``; tests and notebooks call :func:`tra
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Console
 
 from dactyl_tl.configuration import POSE_SCHEMAS, build, check_names, number
 from dactyl_tl.errors import ConfigurationError, InterruptedCollection, RankError, TrainingError
@@ -24,6 +22,7 @@ from dactyl_tl.estimators.bundles import load_estimator_network
 from dactyl_tl.estimators.checkpoints import find_pose_checkpoint, pose_frames_of
 from dactyl_tl.learning.pose import PoseConfig, PoseModule
 from dactyl_tl.models.pose import PoseNetwork, PoseNetworkConfig
+from dactyl_tl.progress import progress_reports
 from dactyl_tl.randomization import resolve_randomization
 from dactyl_tl.randomization.images import ImageAugmentation, ImageRandomization
 from dactyl_tl.ranks import explain_loss, is_lost_connection, world_size
@@ -118,9 +117,10 @@ def train_pose(cfg: DictConfig) -> TrainingResult:
         )  # fmt: skip
         for logger in loggers:
             logger.log_hyperparams(plain(cfg))
+        console = Console(quiet=bool(getattr(rank_zero_only, "rank", 0)))
         orderly = False
         try:
-            with session.graceful_signals(), _progress_bars() as progress:
+            with session.graceful_signals(), progress_reports(console) as progress:
                 data = PictureDataModule(
                     _plan(settings, cfg, run, frames),
                     progress,
@@ -187,20 +187,3 @@ def _plan(settings: PoseSettings, cfg: DictConfig, run: Path, frames: int) -> Pi
         run=run,
         frames=frames,
     )
-
-
-@contextmanager
-def _progress_bars() -> Iterator[Any]:
-    """What takes long before training, a bar for each; gone when it is done."""
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        transient=True, disable=bool(getattr(rank_zero_only, "rank", 0)),
-    ) as bars:  # fmt: skip
-        tasks: dict[str, Any] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, visible=done < total)
-
-        yield show

@@ -13,6 +13,7 @@ LAYERS = (
     "machine",
     "metrics",
     "processes",
+    "progress",
     "ranks",
     "rotations",
     "simulation",

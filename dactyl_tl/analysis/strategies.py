@@ -39,8 +39,9 @@ from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.evaluation.policies import find_policies
 from dactyl_tl.evaluation.report import TABLE_WIDTH
 from dactyl_tl.evaluation.trials import run_trials
-from dactyl_tl.evaluation.watchers import progress_bar
+from dactyl_tl.evaluation.watchers import reporter
 from dactyl_tl.evaluation.worlds import simulated_world
+from dactyl_tl.progress import progress_reports
 
 PIVOT_ANGLE = np.radians(30.0)
 """Between the axis of rotation and the line through two fingers' contacts, at most."""
@@ -301,8 +302,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ConfigurationError, ValueError) as error:
         parser.error(str(error))
     recorder = ContactRecorder()
-    with progress_bar(policy.name, options.trials, console) as bar:
-        run_trials(world, policy.module, options.trials, options.seed, watchers=[bar, recorder])
+    with progress_reports(console) as report:
+        progress = reporter(policy.name, options.trials, report)
+        run_trials(world, policy.module, options.trials, options.seed, watchers=[progress, recorder])
     world.close()
     record = recorder.recording()
     events = [*pivots(record), *slides(record), *gaits(record)]

@@ -35,8 +35,9 @@ from dactyl_tl.evaluation.settings import POSE_SUITE, EvaluationSettings, read_s
 from dactyl_tl.evaluation.suites import SUITES
 from dactyl_tl.evaluation.trials import TrialResults, Watcher, run_trials
 from dactyl_tl.evaluation.violins import plot_groups
-from dactyl_tl.evaluation.watchers import VideoRecorder, live_view, progress_bar
+from dactyl_tl.evaluation.watchers import VideoRecorder, live_view, reporter
 from dactyl_tl.evaluation.worlds import SimulatedWorld, simulated_world
+from dactyl_tl.progress import progress_reports
 from dactyl_tl.rendering.classic import HandRenderer
 from dactyl_tl.rendering.offscreen import RendererError
 from dactyl_tl.rendering.viewer import LiveViewer, ViewerError
@@ -88,12 +89,13 @@ def evaluate(cfg: DictConfig, console: Console | None = None) -> Evaluation:
         for plan, plan_worlds, (videos, watchers) in zip(plans, worlds, pictures, strict=True):
             results = []
             for policy, world, video in zip(plan.policies, plan_worlds, videos, strict=True):
-                with progress_bar(policy.name, settings.trials, console) as bar:
+                with progress_reports(console) as report:
+                    progress = reporter(policy.name, settings.trials, report)
                     results.append(
                         run_trials(
                             world, policy.module, settings.trials, settings.seed, limits=settings.limits,
                             sample_actions=settings.sample_actions, name=policy.name, settings=plan.trials,
-                            watchers=[bar, *watchers, *([video] if video else [])],
+                            watchers=[progress, *watchers, *([video] if video else [])],
                         )
                     )  # fmt: skip
                 if video:

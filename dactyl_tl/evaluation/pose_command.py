@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.estimators import curve_of, locate_estimator
@@ -21,6 +20,7 @@ from dactyl_tl.evaluation.pose_report import (
 from dactyl_tl.evaluation.poses import held_out_states, measure
 from dactyl_tl.evaluation.seeing import check_object
 from dactyl_tl.evaluation.settings import EvaluationSettings
+from dactyl_tl.progress import progress_reports
 from dactyl_tl.vision.drawing import HELD_OUT
 
 SHIPPED = ("block", "block_one_look")
@@ -47,20 +47,18 @@ def measure_poses(settings: EvaluationSettings, console: Console) -> list[Path]:
             )
     config = first.description["config"]
     environment = {key: config["environment"][key] for key in ENVIRONMENT}
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console, transient=True
-    ) as bars:
-        task = bars.add_task("rollouts", total=None)
+    with progress_reports(console) as report:
+        report("rollouts", 0, 1)
         states = held_out_states(config["policy"], environment, settings.pictures, settings.seed)
+        report("rollouts", 1, 1)
         total = len(HELD_OUT) * len(states)
-        bars.update(task, description="pictures", total=total)
         results = measure(
             estimators,
             states,
             seed=settings.seed,
             workers=settings.workers,
             look=first.look,
-            progress=lambda done: bars.update(task, completed=done),
+            progress=lambda done: report("pictures", done, total),
         )
     console.print(pose_table(results))
     output = settings.output_directory

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dactyl_tl.contract import CONTROL_PERIOD
 from dactyl_tl.evaluation.protocol import Referee
 from dactyl_tl.evaluation.trials import Watcher
 from dactyl_tl.evaluation.worlds import SimulatedWorld, World
+from dactyl_tl.progress import Report
 from dactyl_tl.rendering.classic import HandRenderer
 from dactyl_tl.rendering.video import VideoWriter, caption, grid
 from dactyl_tl.rendering.viewer import LiveViewer
@@ -24,28 +21,20 @@ LINGER = 1.0
 """Seconds that a video stays on its last picture."""
 
 
-@contextmanager
-def progress_bar(name: str, trials: int, console: Console) -> Iterator[Watcher]:
-    """A bar of trials that have ended, with the rotations so far and the simulated time."""
-    columns = (
-        TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("trials"),
-        TextColumn("{task.fields[said]}"), TimeElapsedColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task(name, total=trials, said="")
-        ended_before = 0
+def reporter(name: str, trials: int, report: Report) -> Watcher:
+    """Reports the trials that have ended, with the rotations so far and the simulated time."""
+    ended_before = 0
 
-        def watch(world: World, referee: Referee) -> None:
-            nonlocal ended_before
-            ended = int((~referee.running).sum())
-            said = (
-                f"{referee.successes.double().mean():.2f} rotations, {referee.seconds.max():.0f} s simulated"
-            )
-            progress.update(bar, completed=min(trials, ended_before + ended), said=said)
-            if referee.finished:
-                ended_before += ended
+    def watch(world: World, referee: Referee) -> None:
+        nonlocal ended_before
+        ended = int((~referee.running).sum())
+        rotations, seconds = referee.successes.double().mean(), referee.seconds.max()
+        said = f"{rotations:.2f} rotations, {seconds:.0f} s simulated"
+        report(f"trials of {name}", min(trials, ended_before + ended), trials, said)
+        if referee.finished:
+            ended_before += ended
 
-        yield watch
+    return watch
 
 
 class VideoRecorder:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 from dactyl_tl.errors import CollectionError, InterruptedCollection
+from dactyl_tl.progress import Report, unreported
 from dactyl_tl.ranks import any_rank, rank, world_size
 from dactyl_tl.vision.building import STATES, about, alone, build_cache, claim
 from dactyl_tl.vision.cache import PictureCache
@@ -26,9 +27,6 @@ VALIDATION_BATCH = 32
 
 STATISTICS = 20_000
 """States, with other poses, that a pose's mean and standard deviation are taken over."""
-
-Progress = Callable[[str, int, int], None]
-"""Told what is under way, how much of it is done, and how much there is."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ class PictureDataModule(pl.LightningDataModule):
     def __init__(
         self,
         plan: PicturePlan,
-        progress: Progress = lambda what, done, total: None,
+        progress: Report = unreported,
         say: Callable[[str], None] = lambda line: None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -214,8 +212,11 @@ class PictureDataModule(pl.LightningDataModule):
         # As many for each rank: what they find is gathered.
         mine = chosen[: len(chosen) // world_size() * world_size()][rank() :: world_size()]
         drawing = held_out(self.plan.task, pictures, self.plan.pictures.look)
-        self._progress(f"held-out pictures ({pictures})", 0, 1)
-        return draw_all(drawing, qpos[mine], self.plan.seed, self.plan.pictures.workers)
+        what = f"held-out pictures ({pictures})"
+        self._progress(what, 0, len(mine))
+        drawn = draw_all(drawing, qpos[mine], self.plan.seed, self.plan.pictures.workers)
+        self._progress(what, len(mine), len(mine))
+        return drawn
 
 
 class EndlessOrder(Sampler[int]):
