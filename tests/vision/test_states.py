@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tensordict import TensorDict
 
-from dactyl_tl.contract import NUM_ACTUATORS, NUM_BINS
+from dactyl_tl.contract import FINGERS, NUM_ACTUATORS, NUM_BINS
 from dactyl_tl.errors import ConfigurationError
+from dactyl_tl.rendering.cameras import CameraScene
+from dactyl_tl.simulation.hand import PREFIX
+from dactyl_tl.simulation.objects import OBJECT_BODY
 from dactyl_tl.vision.poses import OBJECT_POSITION
 from dactyl_tl.vision.states import FALL, ScriptedPolicy, States, _Kept, gather
 
@@ -29,6 +33,20 @@ def test_states_are_those_of_the_simulation(states: States) -> None:
     assert states.qpos.unique(dim=0).shape[0] == 300
     height = states.qpos[:, OBJECT_POSITION][:, 2]
     assert height.min() > 0.05  # a dropped one lies below
+
+
+def test_object_wrist_and_fingers_are_in_every_picture(states: States) -> None:
+    scene = CameraScene("block", physical=False)
+    data, body = scene.data, scene.data.body(OBJECT_BODY)
+    links = [data.body(f"{PREFIX}{name}").id for name in ("wrist", "palm", *(f"{f}distal" for f in FINGERS))]
+    places = []
+    for qpos in states.qpos.double():
+        scene.pose(qpos)
+        of_links = (data.xpos[links] - body.xpos) @ body.xmat.reshape(3, 3)
+        places.append(scene.project(np.concatenate((np.zeros((1, 3)), of_links))))
+    inside = (np.abs(places) < 1).all(axis=(1, 3))  # (states, points), in all three pictures
+    assert inside[:, :3].all(), "object, wrist and palm"
+    assert inside[:, 3:].mean() > 0.97, "the last links of the fingers, but for one stretched far out"
 
 
 def test_the_same_seed_gives_the_same_states(states: States) -> None:
