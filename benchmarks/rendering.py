@@ -135,7 +135,8 @@ def measure_inference(calls: int = 300) -> dict[str, list[float]]:
     from dactyl_tl.contract import OBSERVATION_SIZES, policy_keys
     from dactyl_tl.estimators import shipped_estimators
     from dactyl_tl.estimators.bundles import PoseEstimator, load_estimator
-    from dactyl_tl.models.pose import PoseNetwork, PoseNetworkConfig
+    from dactyl_tl.models.config import PoseNetworkConfig
+    from dactyl_tl.models.pose import PoseNetwork
 
     torch.set_num_threads(1)
     literal = PoseNetworkConfig(stem_stride=1, group_strides=(1, 2, 2, 1))

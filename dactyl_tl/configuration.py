@@ -23,7 +23,7 @@ from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.learning import PPOConfig, check_compilable
 from dactyl_tl.learning.pose import PoseConfig
 from dactyl_tl.models import NetworkConfig, check_backend
-from dactyl_tl.models.pose import PoseNetworkConfig
+from dactyl_tl.models.config import PoseNetworkConfig
 from dactyl_tl.randomization import resolve_randomization
 from dactyl_tl.randomization.images import ImageRandomization
 from dactyl_tl.simulation.engines import ENGINES, resolve_engine

@@ -21,7 +21,8 @@ from dactyl_tl.errors import ConfigurationError, InterruptedCollection, RankErro
 from dactyl_tl.estimators.bundles import load_estimator_network
 from dactyl_tl.estimators.checkpoints import find_pose_checkpoint, pose_frames_of
 from dactyl_tl.learning.pose import PoseConfig, PoseModule
-from dactyl_tl.models.pose import PoseNetwork, PoseNetworkConfig
+from dactyl_tl.models.config import PoseNetworkConfig
+from dactyl_tl.models.pose import PoseNetwork
 from dactyl_tl.progress import progress_reports
 from dactyl_tl.randomization import resolve_randomization
 from dactyl_tl.randomization.images import ImageAugmentation, ImageRandomization

@@ -33,9 +33,10 @@ from dactyl_tl.contract import CONTRACT_VERSION, PICTURE_SIZE
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.estimators import locate_estimator
 from dactyl_tl.machine import installed_version
+from dactyl_tl.models.config import PoseNetworkConfig
 from dactyl_tl.models.description import describe_estimator
 from dactyl_tl.models.pictures import standardize
-from dactyl_tl.models.pose import PoseNetwork, PoseNetworkConfig
+from dactyl_tl.models.pose import PoseNetwork
 from dactyl_tl.policies import DESCRIPTION
 
 

@@ -6,8 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from dactyl_tl import contract
-from dactyl_tl.models.config import NetworkConfig
-from dactyl_tl.models.pose import PoseNetworkConfig
+from dactyl_tl.models.config import NetworkConfig, PoseNetworkConfig
 
 CHECKPOINT_ENTRY = "dactyl_tl"
 """Entry of a training checkpoint that holds :func:`describe` of its policy."""

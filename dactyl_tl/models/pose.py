@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -10,48 +9,7 @@ from kornia.geometry.subpix import spatial_soft_argmax2d
 from torch import Tensor, nn
 
 from dactyl_tl import rotations
-
-ROTATIONS = {"quaternion": 4, "matrix": 9}
-"""Ways to state the orientation, and how many numbers each takes."""
-
-
-@dataclass(frozen=True)
-class PoseNetworkConfig:
-    """Sizes of Table 12, and what it leaves open.
-
-    Read literally, the four groups of stride 3 shrink 64 x 64 to 1 x 1, where a spatial softmax is constant
-    and carries nothing. Kernels, filters and blocks are the table's; the strides are ours, and were chosen
-    by measured error of the pose (docs/vision.md).
-
-    Args:
-        cameras: that look at the object.
-        filters: of the two convolutions before the residual groups.
-        stem_stride: of the first of them.
-        group_blocks: residual blocks of each group.
-        group_filters: of each group.
-        group_strides: of the first block of each group.
-        dense: units before the output.
-        rotation: ``"quaternion"``, as in the table, or ``"matrix"``.
-    """
-
-    cameras: int = 3
-    filters: int = 32
-    stem_stride: int = 3
-    group_blocks: tuple[int, int, int, int] = (1, 2, 2, 2)
-    group_filters: tuple[int, int, int, int] = (16, 32, 64, 64)
-    group_strides: tuple[int, int, int, int] = (1, 1, 1, 1)
-    dense: int = 128
-    rotation: str = "quaternion"
-
-    def __post_init__(self) -> None:
-        if self.rotation not in ROTATIONS:
-            raise ValueError(f"network.rotation is {self.rotation!r}; choose from {', '.join(ROTATIONS)}")
-        for name in ("cameras", "filters", "stem_stride", "dense"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"network.{name} is {getattr(self, name)!r}; it must be at least 1")
-        for name in ("group_blocks", "group_filters", "group_strides"):
-            if min(getattr(self, name)) < 1:
-                raise ValueError(f"network.{name} is {getattr(self, name)!r}; each must be at least 1")
+from dactyl_tl.models.config import ROTATIONS, PoseNetworkConfig
 
 
 class PoseNetwork(nn.Module):

@@ -16,8 +16,9 @@ from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.estimators import shipped_estimators
 from dactyl_tl.estimators.bundles import load_estimator, load_estimator_network, save_estimator
 from dactyl_tl.estimators.checkpoints import find_pose_checkpoint
+from dactyl_tl.models.config import PoseNetworkConfig
 from dactyl_tl.models.pictures import standardize
-from dactyl_tl.models.pose import PoseNetwork, PoseNetworkConfig
+from dactyl_tl.models.pose import PoseNetwork
 from dactyl_tl.policies import DESCRIPTION
 from dactyl_tl.simulation.hand import MOUNT_POSITION
 from dactyl_tl.simulation.scene import CAMERA_DISTANCE, CAMERA_FOV

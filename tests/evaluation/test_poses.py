@@ -32,7 +32,8 @@ from dactyl_tl.evaluation.settings import register_evaluation_schema
 from dactyl_tl.evaluation.worlds import simulated_world
 from dactyl_tl.launch import config_directory
 from dactyl_tl.metrics import MetricsFile
-from dactyl_tl.models.pose import PoseNetwork, PoseNetworkConfig
+from dactyl_tl.models.config import PoseNetworkConfig
+from dactyl_tl.models.pose import PoseNetwork
 from dactyl_tl.policies import METRICS
 from dactyl_tl.rendering.classic_cameras import ClassicCameras
 from dactyl_tl.vision.calibration import camera_calibration

@@ -10,7 +10,8 @@ import torch
 
 from dactyl_tl import rotations
 from dactyl_tl.learning.pose import PoseConfig, PoseModule, pose_errors, pose_loss
-from dactyl_tl.models.pose import ROTATIONS, PoseNetwork, PoseNetworkConfig
+from dactyl_tl.models.config import ROTATIONS, PoseNetworkConfig
+from dactyl_tl.models.pose import PoseNetwork
 from dactyl_tl.rendering.objects import look_of, symmetries
 
 ONE = torch.tensor([[1.0, 0.0, 0.0, 0.0]])

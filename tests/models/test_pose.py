@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from dactyl_tl import rotations
+from dactyl_tl.models.config import ROTATIONS, PoseNetworkConfig
 from dactyl_tl.models.pictures import standardize
-from dactyl_tl.models.pose import ROTATIONS, PoseNetwork, PoseNetworkConfig
+from dactyl_tl.models.pose import PoseNetwork
 
 
 @pytest.fixture(params=ROTATIONS)

@@ -9,7 +9,8 @@ from omegaconf import OmegaConf
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.estimators.bundles import load_estimator, save_estimator
 from dactyl_tl.metrics import read_metrics
-from dactyl_tl.models.pose import PoseNetwork, PoseNetworkConfig
+from dactyl_tl.models.config import PoseNetworkConfig
+from dactyl_tl.models.pose import PoseNetwork
 from dactyl_tl.vision.calibration import camera_calibration
 from dactyl_tl.vision.export import export_estimator, main
 
