@@ -148,7 +148,7 @@ def _trial_settings(
         "initial_states": dict(settings.initial_states),
         "hand": settings.hand or first.hand,
         "sample_actions": settings.sample_actions,
-        **({} if settings.observation == "state" else {"observation": f"vision, pose={settings.pose[0]}"}),
+        **({} if settings.observation == "state" else {"observation": "vision", "pose": settings.pose[0]}),
         "parallel": _parallel(settings),
     }
 

@@ -200,11 +200,13 @@ def write_csv(path: Path, results: Iterable[TrialResults]) -> None:
 
 
 def describe_settings(result: TrialResults) -> list[str]:
-    """Task and randomization in words, as far as they are known."""
+    """Task, randomization, and who sees the object, in words, as far as they are known."""
     settings = result.settings
     words = [str(settings["task"])] if "task" in settings else []
     if "randomization" in settings:
         words.append(f"randomization {settings['randomization']}")
+    if "pose" in settings:
+        words.append(f"seen by {settings['pose']}")
     return words
 
 

@@ -27,6 +27,7 @@ from dactyl_tl.evaluation.pose_report import (
     write_pose_markdown,
 )
 from dactyl_tl.evaluation.poses import PoseErrors
+from dactyl_tl.evaluation.report import describe_settings
 from dactyl_tl.evaluation.seeing import SeeingWorld
 from dactyl_tl.evaluation.settings import register_evaluation_schema
 from dactyl_tl.evaluation.worlds import simulated_world
@@ -135,7 +136,9 @@ def test_trials_are_run_with_vision(tmp_path: Path, bundle: Path) -> None:
         "limits.timeout=0.4", "initial_states.steps=3", f"output={tmp_path}",
     )  # fmt: skip
     assert len(evaluation.results[0].trials) == 2
-    assert "vision" in evaluation.results[0].settings["observation"]
+    (results,) = evaluation.results
+    assert (results.settings["observation"], results.settings["pose"]) == ("vision", str(bundle))
+    assert describe_settings(results) == ["block", "randomization all", f"seen by {bundle}"]
 
 
 @pytest.mark.parametrize(("words", "message"), [
