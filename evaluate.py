@@ -7,7 +7,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from dactyl_tl.errors import FAILED, UNUSABLE, ConfigurationError, SimulationError
+from dactyl_tl.errors import FAILED, UNUSABLE, CollectionError, ConfigurationError
 from dactyl_tl.evaluation.command import evaluate
 from dactyl_tl.evaluation.settings import register_evaluation_schema, wrong_override
 from dactyl_tl.launch import config_directory
@@ -34,7 +34,7 @@ def _run(cfg: DictConfig) -> None:
         evaluate(cfg)
     except ConfigurationError as error:
         _refuse(str(error))
-    except SimulationError as error:
+    except CollectionError as error:
         _refuse(str(error), FAILED)
 
 

@@ -15,7 +15,7 @@ from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.estimators.bundles import PoseEstimator
 from dactyl_tl.evaluation.worlds import SimulatedWorld
 from dactyl_tl.simulation.scene import TASKS
-from dactyl_tl.vision.artists import artists, this_artist
+from dactyl_tl.vision.artists import Artists, this_artist
 from dactyl_tl.vision.drawing import Drawing
 
 
@@ -50,7 +50,7 @@ class SeeingWorld(SimulatedWorld):
         self._estimator = estimator
         drawing = Drawing(task, renderer, randomized=False, look=estimator.look)
         self._workers = workers
-        self._pool = artists(drawing, workers)
+        self._artists = Artists(drawing, workers)
         self._seen: tuple[Tensor, Tensor] | None = None
 
     def observe(self) -> TensorDict:
@@ -70,9 +70,9 @@ class SeeingWorld(SimulatedWorld):
         if self._seen is None:
             running = torch.ones_like(running)
         chosen = running.nonzero().flatten()
-        parts = [part for part in qpos[chosen].chunk(self._workers) if len(part)]
+        parts = [(part,) for part in qpos[chosen].chunk(self._workers) if len(part)]
         if parts:
-            pictures = torch.from_numpy(np.concatenate(list(self._pool.map(_draw, parts))))
+            pictures = torch.from_numpy(np.concatenate(list(self._artists.map(_draw, parts))))
             seen = self._estimator(pictures)
             if self._seen is None:
                 self._seen = seen
@@ -89,7 +89,7 @@ class SeeingWorld(SimulatedWorld):
 
     def close(self) -> None:
         """Free simulations and renderers."""
-        self._pool.shutdown(cancel_futures=True)
+        self._artists.close()
         super().close()
 
 

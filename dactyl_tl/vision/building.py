@@ -7,17 +7,15 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from dactyl_tl.errors import ConfigurationError, InterruptedCollection, TrainingError
-from dactyl_tl.vision.artists import artists, this_artist
+from dactyl_tl.errors import ConfigurationError, InterruptedCollection
+from dactyl_tl.vision.artists import Artists, this_artist
 from dactyl_tl.vision.cache import SHARD, encode, unusable_shards, write_shard
 from dactyl_tl.vision.drawing import Drawing
 from dactyl_tl.vision.pictures import generator_of
@@ -126,7 +124,7 @@ def build_cache(
         how many shards were there, but damaged.
 
     Raises:
-        TrainingError: A worker process was killed.
+        CollectionError: Worker processes end again and again; what is drawn so far stays.
         RendererError: There is no working renderer.
     """
     total = -(-sets // shard_sets)
@@ -136,27 +134,16 @@ def build_cache(
     progress(done * shard_sets, total * shard_sets)
     if not missing:
         return 0
-    with artists(drawing, min(workers, len(missing))) as pool:
-        jobs = [
-            pool.submit(
-                _draw_shard, directory / SHARD.format(number), states.qpos, poses, shard_sets, (seed, number)
-            )
-            for number in missing
-        ]
-        try:
-            for job in as_completed(jobs):
-                job.result()
-                done += 1
-                progress(done * shard_sets, total * shard_sets)
-                if stopping():
-                    break
-        except BrokenProcessPool as error:
-            raise TrainingError(
-                f"a process that draws pictures for {directory} ended; what is drawn so far stays"
-            ) from error
-        finally:
-            for job in jobs:
-                job.cancel()
+    calls = [
+        (directory / SHARD.format(number), states.qpos, poses, shard_sets, (seed, number))
+        for number in missing
+    ]
+    with closing(Artists(drawing, min(workers, len(missing)))) as artists:
+        for _ in artists.map(_draw_shard, calls):
+            done += 1
+            progress(done * shard_sets, total * shard_sets)
+            if stopping():
+                break
     return len(damaged)
 
 

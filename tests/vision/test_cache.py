@@ -8,13 +8,17 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from dactyl_tl.errors import ConfigurationError, InterruptedCollection, TrainingError
+from dactyl_tl.errors import CollectionError, ConfigurationError, InterruptedCollection
+from dactyl_tl.vision.artists import Artists
 from dactyl_tl.vision.building import about, alone, build_cache, claim
 from dactyl_tl.vision.cache import (
     SHARD,
@@ -118,19 +122,55 @@ def test_a_cache_is_built_and_mended(tmp_path: Path, states: States) -> None:
     assert points.abs().max() < 1
 
 
-def test_a_process_that_is_killed_is_named(tmp_path: Path, states: States) -> None:
+def kill_children() -> None:
+    for child in multiprocessing.active_children():
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGKILL)
+
+
+def test_a_process_that_is_killed_is_replaced(tmp_path: Path, states: States) -> None:
     drawing = Drawing(renderer="classic", randomized=False)
+    reports: list[int] = []
 
-    def kill(done: int, total: int) -> None:
-        for child in multiprocessing.active_children():
-            os.kill(child.pid, signal.SIGKILL)
-
-    with pytest.raises(TrainingError, match=r"process that draws pictures .* ended"):
+    def build(directory: Path, progress: Callable[[int, int], None]) -> list[Tensor]:
+        directory.mkdir()
         build_cache(
-            tmp_path, drawing, states, PoseAugmentation(), sets=40, shard_sets=2, workers=1, seed=5,
-            progress=kill,
+            directory, drawing, states, PoseAugmentation(), sets=6, shard_sets=2, workers=2, seed=5,
+            progress=progress,
         )  # fmt: skip
-    assert PictureCache(tmp_path).damaged == 0
+        return [cached[0] for cached in PictureCache(directory)]
+
+    def kill_once(done: int, total: int) -> None:
+        reports.append(done)
+        if done == 2:
+            kill_children()
+
+    whole = build(tmp_path / "whole", lambda done, total: None)
+    with pytest.warns(UserWarning, match="a process that draws pictures ended; it is replaced"):
+        killed = build(tmp_path / "killed", kill_once)
+    assert reports == [0, 2, 4, 6]
+    torch.testing.assert_close(killed, whole, atol=0, rtol=0)
+
+
+def end() -> None:
+    os._exit(1)
+
+
+def test_processes_that_end_again_and_again_are_an_error() -> None:
+    with (
+        closing(Artists(Drawing(renderer="classic", randomized=False), 1)) as artists,
+        pytest.warns(UserWarning, match="is replaced"),
+        pytest.raises(CollectionError, match=r"processes that draw pictures ended 3 times in a row"),
+    ):
+        list(artists.map(end, [()]))
+
+
+def test_a_process_that_ends_between_two_jobs_is_replaced() -> None:
+    with closing(Artists(Drawing(renderer="classic", randomized=False), 1)) as artists:
+        assert list(artists.map(abs, [(-1,), (-2,)])) == [1, 2]
+        kill_children()
+        with pytest.warns(UserWarning, match="is replaced"):
+            assert list(artists.map(abs, [(-3,)])) == [3]
 
 
 def test_a_cache_of_other_pictures_is_refused(tmp_path: Path) -> None:
