@@ -39,7 +39,7 @@ class Artists:
         self._pool = self._open()
 
     def map(self, job: Callable[..., Result], calls: Iterable[tuple[Any, ...]]) -> Iterator[Result]:
-        """What ``job`` returns for the arguments of each call, in order. Closing it cancels the rest.
+        """What ``job`` returns for the arguments of each call, in order.
 
         Raises:
             CollectionError: Processes ended :data:`ATTEMPTS` times without getting anything done.
@@ -47,23 +47,19 @@ class Artists:
         jobs = dict(enumerate(calls))
         done = {number: self._submit(job, call) for number, call in jobs.items()}
         ended = 0
-        try:
-            for number in jobs:
-                while (result := _outcome(done[number])) is None:
-                    ended += 1
-                    if ended == ATTEMPTS:
-                        raise CollectionError(f"processes that draw pictures ended {ended} times in a row")
-                    self._replace()
-                    lost = [n for n in jobs if n >= number and _outcome(done[n]) is None]
-                    done |= {n: self._submit(job, jobs[n]) for n in lost}
-                ended = 0
-                yield result[0]
-        finally:
-            for future in done.values():
-                future.cancel()
+        for number in jobs:
+            while (result := _outcome(done[number])) is None:
+                ended += 1
+                if ended == ATTEMPTS:
+                    raise CollectionError(f"processes that draw pictures ended {ended} times in a row")
+                self._replace()
+                lost = [n for n in jobs if n >= number and _outcome(done[n]) is None]
+                done |= {n: self._submit(job, jobs[n]) for n in lost}
+            ended = 0
+            yield result[0]
 
     def close(self) -> None:
-        """End the processes."""
+        """End the processes; what they have not begun is left undone."""
         self._pool.shutdown(cancel_futures=True)
 
     def _submit(self, job: Callable[..., Result], call: tuple[Any, ...]) -> Future[Result]:
