@@ -6,7 +6,11 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from dactyl_tl.errors import ENDING_SIGNALS
 
 PARENT_DEATH_SIGNAL = 1
 """``PR_SET_PDEATHSIG`` of Linux's ``prctl``."""
@@ -29,6 +33,18 @@ def die_with_parent(parent: int, number: signal.Signals = signal.SIGKILL) -> Non
     ctypes.CDLL(None, use_errno=True).prctl(PARENT_DEATH_SIGNAL, number)
     if os.getppid() != parent:
         os._exit(1)
+
+
+@contextmanager
+def shielded_children() -> Iterator[None]:
+    """Processes started here never see Ctrl-C or SIGTERM, which a terminal or a batch system sends
+    to all of them at once: the trainer decides when they end, and they end when it does.
+    """
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 def ended(pid: int) -> bool:

@@ -27,8 +27,8 @@ from torchrl.envs import EnvBase
 from dactyl_tl.collection.board import Board
 from dactyl_tl.collection.patience import Patience
 from dactyl_tl.collection.worker import RolloutCollector, follow_parent
-from dactyl_tl.errors import ENDING_SIGNALS, CollectionError
-from dactyl_tl.processes import ending, stopped
+from dactyl_tl.errors import CollectionError
+from dactyl_tl.processes import ending, shielded_children, stopped
 
 
 @dataclass(frozen=True)
@@ -308,18 +308,6 @@ def _explained_start() -> Iterator[None]:
     except (RuntimeError, EOFError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise CollectionError(f"the workers could not start: {reason}") from error
-
-
-@contextlib.contextmanager
-def shielded_children() -> Iterator[None]:
-    """Processes started here never see Ctrl-C or SIGTERM, which a terminal or a batch system sends
-    to all of them at once: the trainer decides when they end, and they end when it does.
-    """
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 def _exit_code(process: Any, pid: int) -> int | None:

@@ -16,9 +16,9 @@ from torch import multiprocessing as mp
 
 from dactyl_tl.collection import broker
 from dactyl_tl.collection.cluster import check_gpus, environment, exported
-from dactyl_tl.collection.collectors import CollectionPlan, OutOfStep, shielded_children
+from dactyl_tl.collection.collectors import CollectionPlan, OutOfStep
 from dactyl_tl.errors import CollectionError, InterruptedCollection
-from dactyl_tl.processes import ending
+from dactyl_tl.processes import ending, shielded_children
 
 TICK = 0.5
 """s between two looks whether the broker lives."""
