@@ -14,6 +14,7 @@ from dactyl_tl.envs.observations import relative_orientation
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.estimators.bundles import PoseEstimator
 from dactyl_tl.evaluation.worlds import SimulatedWorld
+from dactyl_tl.rendering.offscreen import check_renderer
 from dactyl_tl.simulation.scene import TASKS
 from dactyl_tl.vision.artists import Artists, this_artist
 from dactyl_tl.vision.drawing import Drawing
@@ -30,10 +31,10 @@ class SeeingWorld(SimulatedWorld):
         estimator: That sees.
         task: Of the simulation, to be drawn.
         workers: Processes that draw, each some of the trials.
-        renderer: Of the pictures.
 
     Raises:
         ConfigurationError: The estimator sees another object.
+        RendererError: There is no working OpenGL.
     """
 
     def __init__(
@@ -43,12 +44,12 @@ class SeeingWorld(SimulatedWorld):
         task: str,
         *,
         workers: int,
-        renderer: str = "classic",
     ) -> None:
         check_object(estimator, task)
+        check_renderer()
         super().__init__(env)
         self._estimator = estimator
-        drawing = Drawing(task, renderer, randomized=False, look=estimator.look)
+        drawing = Drawing(task, "classic", randomized=False, look=estimator.look)
         self._workers = workers
         self._artists = Artists(drawing, workers)
         self._seen: tuple[Tensor, Tensor] | None = None

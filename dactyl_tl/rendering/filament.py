@@ -35,11 +35,10 @@ DEBIAN_PACKAGES = ("libvulkan1", "mesa-vulkan-drivers")
 class FilamentError(RendererError):
     """No working Vulkan: the message says what was tried and what to install."""
 
-    def __init__(self, what: str) -> None:
-        RuntimeError.__init__(
-            self,
-            f"Cannot render with Filament: {what}. It needs mujoco-studio and Vulkan; without a GPU install, "
-            f"on Debian or Ubuntu: apt-get install {' '.join(DEBIAN_PACKAGES)}",
+    def __str__(self) -> str:
+        return (
+            f"Cannot render with Filament: {self.args[0]}. It needs mujoco-studio and Vulkan; without a GPU "
+            f"install, on Debian or Ubuntu: apt-get install {' '.join(DEBIAN_PACKAGES)}"
         )
 
 

@@ -26,11 +26,11 @@ MAX_GEOMS = 2000
 class RendererError(RuntimeError):
     """No working OpenGL: the message says what was tried and what to install."""
 
-    def __init__(self, what: str) -> None:
+    def __str__(self) -> str:  # not of __init__: what is raised in another process comes as its arguments
         backend = os.environ.get("MUJOCO_GL") or ("egl" if platform.system() == "Linux" else "default")
-        super().__init__(
-            f"Cannot render: {what} (backend {backend!r}, chosen by MUJOCO_GL). Without a GPU install, "
-            f"on Debian or Ubuntu: apt-get install {' '.join(DEBIAN_PACKAGES)}"
+        return (
+            f"Cannot render: {self.args[0]} (backend {backend!r}, chosen by MUJOCO_GL). Without a GPU "
+            f"install, on Debian or Ubuntu: apt-get install {' '.join(DEBIAN_PACKAGES)}"
         )
 
 

@@ -1,6 +1,7 @@
 """Pictures are looked at: the object, its faces, the goal, the light."""
 
 import os
+import pickle
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from dactyl_tl.contract import NUM_JOINTS
 from dactyl_tl.rendering.classic import VIEWS, HandRenderer, View
+from dactyl_tl.rendering.filament import FilamentError
 from dactyl_tl.rendering.objects import COLOURS
 from dactyl_tl.rendering.offscreen import DEBIAN_PACKAGES, Offscreen, RendererError, check_renderer
 from dactyl_tl.rendering.scene import GOAL_BODY, build_visual_model
@@ -134,3 +136,9 @@ def test_a_missing_driver_is_an_error_that_names_the_packages() -> None:
     assert result.returncode != 0
     assert RendererError.__name__ in result.stderr
     assert f"apt-get install {' '.join(DEBIAN_PACKAGES)}" in result.stderr
+
+
+@pytest.mark.parametrize("error", [RendererError("no driver"), FilamentError("no driver")])
+def test_an_error_of_another_process_says_the_same_here(error: RendererError) -> None:
+    assert "no driver" in str(error)
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
