@@ -5,6 +5,7 @@ The command is ``train.py experiment=pose``; tests and notebooks call :func:`tra
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -119,15 +120,15 @@ def train_pose(cfg: DictConfig) -> TrainingResult:
         for logger in loggers:
             logger.log_hyperparams(plain(cfg))
         console = Console(quiet=bool(getattr(rank_zero_only, "rank", 0)))
+        plan = _plan(settings, cfg, run, frames)
+        say, stopping = rank_zero_only(print), lambda: session.signal is not None
         orderly = False
         try:
-            with session.graceful_signals(), progress_reports(console) as progress:
-                data = PictureDataModule(
-                    _plan(settings, cfg, run, frames),
-                    progress,
-                    rank_zero_only(print),
-                    stopping=lambda: session.signal is not None,
-                )
+            with (
+                session.graceful_signals(),
+                progress_reports(console) as progress,
+                closing(PictureDataModule(plan, progress, say, stopping)) as data,
+            ):
                 if checkpoint is None and not cfg.estimator:
                     network.set_statistics(*data.statistics())
                 trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
+from pytorch_lightning import Callback, Trainer
 
-from dactyl_tl.errors import ConfigurationError, InterruptedCollection
+from dactyl_tl.errors import CollectionError, ConfigurationError, InterruptedCollection
 from dactyl_tl.estimators.bundles import load_estimator
 from dactyl_tl.estimators.checkpoints import pose_frames_of
 from dactyl_tl.launch import adapted_config, configuration_of
@@ -22,9 +25,11 @@ from dactyl_tl.pose_training import check_pose, train_pose
 from dactyl_tl.runs import TrainingResult
 from dactyl_tl.vision.cache import SHARD
 from dactyl_tl.vision.datamodule import PictureDataModule
+from dactyl_tl.vision.pictures import Sets, draw_all
+from dactyl_tl.vision.pictures import _draw as draw
 from dactyl_tl.vision.states import States, gather
 from tests.compose import compose, experiments
-from tests.processes import wait
+from tests.processes import assert_none_left, descendants, wait
 
 ROOT = Path(__file__).parents[1]
 
@@ -70,6 +75,24 @@ def test_it_needs_no_files_and_leaves_everything(trained: TrainingResult) -> Non
     assert (trained.run / "states.safetensors").exists()
 
 
+class Seen(Callback):
+    """Where the objects of all minibatches were."""
+
+    positions: list[tuple[float, ...]] = []  # noqa: RUF012
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: Any, outputs: Any, batch: Sets, number: int
+    ) -> None:
+        Seen.positions += [tuple(each.tolist()) for each in batch[1]]
+
+
+def test_an_epoch_does_not_repeat_the_one_before(tmp_path: Path) -> None:
+    words = ["pictures.renderer=classic", "frames=12", f"+callbacks.seen._target_={__name__}.Seen"]
+    run(tmp_path, *words)
+    assert len(Seen.positions) == 12
+    assert len(set(Seen.positions)) > 9  # sets of one state may leave the object where it was
+
+
 def test_a_resumed_run_goes_on_with_its_states(trained: TrainingResult) -> None:
     before = (trained.run / "states.safetensors").read_bytes()
     weights = torch.load(trained.checkpoint, weights_only=True)["state_dict"]
@@ -100,20 +123,61 @@ def test_a_cache_is_filled_once_and_read_again(tmp_path: Path, capsys: pytest.Ca
         run(tmp_path / "other", *words, "pictures.appearance=false")
 
 
-def test_an_interrupted_run_ends_after_a_batch_and_can_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_ends_a_run_after_a_batch(tmp_path: Path, number: signal.Signals) -> None:
     directory = tmp_path / "run"
     command = [sys.executable, "train.py", "experiment=pose", *TINY, f"hydra.run.dir={directory}",
                "pictures.renderer=classic"]  # fmt: skip
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
     wait(lambda: (directory / "metrics.csv").exists() or process.poll() is not None, 120.0)
-    process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert "Stopped by SIGTERM after a complete batch." in out
+    artists = descendants(process.pid)
+    os.killpg(process.pid, number)
+    out, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert f"Stopped by {number.name} after a complete batch." in out
+    assert "is replaced" not in said
+    assert "Traceback" not in said
+    assert_none_left(artists)
     rows = read_metrics(directory / "metrics.csv")
     assert configuration_of([f"resume={directory}"]) == "pose"
     frames = pose_frames_of(directory / "checkpoints" / "last.ckpt")
     assert frames >= rows[-1]["frames"] >= 4
+
+
+class Killing(Callback):
+    """Kills the processes that draw, after the first minibatch."""
+
+    killed = 0
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        if not Killing.killed:
+            for child in multiprocessing.active_children():
+                child.kill()
+                Killing.killed += 1
+
+
+def test_a_process_that_draws_and_is_killed_is_replaced(tmp_path: Path) -> None:
+    words = ["frames=60", "pictures.renderer=classic", f"+callbacks.killing._target_={__name__}.Killing"]
+    with pytest.warns(UserWarning, match="a process that draws pictures ended; it is replaced"):
+        assert run(tmp_path, *words).frames == 60
+    assert Killing.killed == 1
+
+
+def draw_five_or_end(qpos: torch.Tensor, entropy: tuple[int, ...], first: int) -> Sets:
+    if len(entropy) == 3 and first >= 10:  # the sixth minibatch to learn from
+        os._exit(1)
+    return draw(qpos, entropy, first)
+
+
+def test_a_renderer_that_fails_again_and_again_ends_a_run_that_can_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dactyl_tl.vision.pictures._draw", draw_five_or_end)
+    with pytest.warns(UserWarning, match="is replaced"), pytest.raises(CollectionError, match="3 times"):
+        run(tmp_path, "frames=100", "pictures.renderer=classic")
+    assert pose_frames_of(tmp_path / "checkpoints" / "last.ckpt") == 10
 
 
 def test_a_run_that_is_interrupted_before_it_learns_ends_soon(
@@ -127,6 +191,19 @@ def test_a_run_that_is_interrupted_before_it_learns_ends_soon(
     ended = run(tmp_path, "pictures.states=10_000_000")
     assert (ended.interrupted, ended.frames) == (signal.SIGTERM, 0)
     assert not (tmp_path / "states.safetensors").exists()
+
+
+def test_a_run_that_is_interrupted_while_it_draws_what_is_held_out_ends_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: Any) -> Iterator[Sets]:
+        for part in draw_all(*args):
+            os.kill(os.getpid(), signal.SIGTERM)
+            yield part
+
+    monkeypatch.setattr("dactyl_tl.vision.datamodule.draw_all", interrupted)
+    ended = run(tmp_path, "pictures.validation=100_000")
+    assert (ended.interrupted, ended.frames) == (signal.SIGTERM, 0)
 
 
 def test_a_run_that_ends_before_it_reads_its_checkpoint_keeps_it(

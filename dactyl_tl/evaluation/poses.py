@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from dactyl_tl.estimators.bundles import PoseEstimator
 from dactyl_tl.evaluation.statistics import Interval, bootstrap_mean, sample_std
@@ -19,7 +18,7 @@ from dactyl_tl.models.pictures import standardize
 from dactyl_tl.rendering.objects import look_of, symmetries
 from dactyl_tl.simulation.scene import TASKS
 from dactyl_tl.vision.drawing import HELD_OUT, held_out
-from dactyl_tl.vision.pictures import START, DrawnStates
+from dactyl_tl.vision.pictures import draw_all
 from dactyl_tl.vision.states import States, gather
 
 OTHER_ROLLOUTS = 1_000_003
@@ -27,8 +26,6 @@ OTHER_ROLLOUTS = 1_000_003
 
 EVERY = 10
 """Control steps between two states."""
-
-BATCH = 25
 
 
 @dataclass(frozen=True)
@@ -95,18 +92,17 @@ def measure(
     results = []
     for number, pictures in enumerate(HELD_OUT):
         drawing = held_out(states.task, pictures, look)
-        loader = DataLoader(
-            DrawnStates(drawing, states.qpos, seed), BATCH, num_workers=workers, multiprocessing_context=START
-        )
         found: dict[str, list[Tensor]] = {name: [] for name in estimators}
-        for drawn, position, orientation, _ in loader:
+        done = number * len(states)
+        for drawn, position, orientation, _ in draw_all(drawing, states.qpos, seed, workers):
             seen = standardize(drawn)
             for name, estimator in estimators.items():
                 with torch.inference_mode():
                     output = estimator.network(seen)
                     errors = pose_errors(estimator.network, output, position, orientation, same)
                 found[name].append(torch.stack(errors, -1))
-            progress(number * len(states) + min(len(found[name]) * BATCH, len(states)))
+            done += len(drawn)
+            progress(done)
         for name, parts in found.items():
             both = torch.cat(parts).double().numpy()
             results.append(PoseErrors(name, pictures, np.degrees(both[:, 0]), 1000 * both[:, 1]))

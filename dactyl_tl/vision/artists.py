@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from typing import Any, TypeVar
 
 from dactyl_tl.errors import CollectionError
-from dactyl_tl.processes import die_with_parent
+from dactyl_tl.processes import die_with_parent, shielded_children
 from dactyl_tl.vision.drawing import Artist, Drawing, one_thread_each
-from dactyl_tl.vision.pictures import START
+
+START = "spawn"
+"""How processes start: a copy of one that has drawn would carry a dead renderer."""
 
 ATTEMPTS = 3
 """Times that processes may end, one soon after the other, before drawing is given up."""
 
+AHEAD = 4
+"""Jobs for each process that are begun or done before their results are asked for."""
+
 Result = TypeVar("Result")
 
+_drawing: Drawing | None = None
 _artist: Artist | None = None
 
 
@@ -39,24 +48,31 @@ class Artists:
         self._pool = self._open()
 
     def map(self, job: Callable[..., Result], calls: Iterable[tuple[Any, ...]]) -> Iterator[Result]:
-        """What ``job`` returns for the arguments of each call, in order.
+        """What ``job`` returns for the arguments of each call, in order; there may be calls without end.
 
         Raises:
             CollectionError: Processes ended :data:`ATTEMPTS` times without getting anything done.
         """
-        jobs = dict(enumerate(calls))
-        done = {number: self._submit(job, call) for number, call in jobs.items()}
-        ended = 0
-        for number in jobs:
-            while (result := _outcome(done[number])) is None:
-                ended += 1
-                if ended == ATTEMPTS:
-                    raise CollectionError(f"processes that draw pictures ended {ended} times in a row")
-                self._replace()
-                lost = [n for n in jobs if n >= number and _outcome(done[n]) is None]
-                done |= {n: self._submit(job, jobs[n]) for n in lost}
-            ended = 0
-            yield result[0]
+        calls, ended = iter(calls), 0
+        begun: deque[tuple[tuple[Any, ...], Future[Result]]] = deque()
+        while True:
+            room = AHEAD * self._workers - len(begun)
+            begun.extend((call, self._submit(job, call)) for call in islice(calls, room))
+            if not begun:
+                return
+            if (result := _outcome(begun[0][1])) is not None:
+                ended = 0
+                begun.popleft()
+                yield result[0]
+                continue
+            ended += 1
+            if ended == ATTEMPTS:
+                raise CollectionError(f"processes that draw pictures ended {ended} times in a row")
+            self._replace()
+            begun = deque(
+                (call, self._submit(job, call) if _outcome(future) is None else future)
+                for call, future in begun
+            )
 
     def close(self) -> None:
         """End the processes; what they have not begun is left undone."""
@@ -64,10 +80,12 @@ class Artists:
 
     def _submit(self, job: Callable[..., Result], call: tuple[Any, ...]) -> Future[Result]:
         try:
-            return self._pool.submit(job, *call)
-        except BrokenProcessPool:  # between two jobs
-            self._replace()
-            return self._pool.submit(job, *call)
+            with shielded_children():  # the first job starts the processes
+                return self._pool.submit(job, *call)
+        except BrokenProcessPool as error:  # lost before it was begun
+            lost: Future[Result] = Future()
+            lost.set_exception(error)
+            return lost
 
     def _replace(self) -> None:
         warnings.warn("a process that draws pictures ended; it is replaced", stacklevel=2)
@@ -80,8 +98,11 @@ class Artists:
 
 
 def this_artist() -> Artist:
-    """What draws in this process of the pool."""
-    assert _artist is not None, "this process is none of a pool of artists"
+    """What draws in this process of the pool. Raises what the renderer raises."""
+    global _artist
+    assert _drawing is not None, "this process is none of a pool of artists"
+    if _artist is None:
+        _artist = _drawing.open()
     return _artist
 
 
@@ -94,7 +115,9 @@ def _outcome(job: Future[Result]) -> tuple[Result] | None:
 
 
 def _start(drawing: Drawing, parent: int) -> None:
-    global _artist
+    global _drawing
     die_with_parent(parent)
+    os.setsid()  # a signal to the parent's group, as by a terminal, is the parent's business
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])  # with it a broken pool ends what is left
     one_thread_each()
-    _artist = drawing.open()
+    _drawing = drawing

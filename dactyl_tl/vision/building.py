@@ -18,7 +18,7 @@ from dactyl_tl.errors import ConfigurationError, InterruptedCollection
 from dactyl_tl.vision.artists import Artists, this_artist
 from dactyl_tl.vision.cache import SHARD, encode, unusable_shards, write_shard
 from dactyl_tl.vision.drawing import Drawing
-from dactyl_tl.vision.pictures import generator_of
+from dactyl_tl.vision.pictures import SETS_AT_ONCE, generator_of
 from dactyl_tl.vision.poses import PoseAugmentation, object_pose
 from dactyl_tl.vision.states import States
 
@@ -27,8 +27,6 @@ ABOUT = "about.json"
 
 STATES = "states.safetensors"
 """In the directory of a cache: the states they were drawn of, those held out for validation included."""
-
-SETS_AT_ONCE = 16
 
 
 def about(drawing: Drawing, poses: PoseAugmentation, seed: int, source: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ class PictureConfig:
         renderer: that draws the pictures to learn from; validation has those of both.
         appearance: whether their looks are drawn anew for each set (Table 9).
         look: of the object: ``"lettered"`` or ``"plain"``, see :mod:`dactyl_tl.rendering.objects`.
-        workers: processes that draw or read pictures; each has a renderer of its own.
+        workers: processes that draw, each with a renderer of its own; threads that read a cache.
         cache: directory for pictures that are drawn once and read again and again, for machines where
             drawing is slow; null draws every picture afresh.
         cache_sets: sets of pictures in the cache, 30 KB each.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from dactyl_tl.errors import CollectionError, InterruptedCollection
 from dactyl_tl.progress import Report, unreported
@@ -19,7 +19,7 @@ from dactyl_tl.vision.building import STATES, about, alone, build_cache, claim
 from dactyl_tl.vision.cache import PictureCache
 from dactyl_tl.vision.config import PictureConfig
 from dactyl_tl.vision.drawing import VALIDATIONS, Drawing, held_out
-from dactyl_tl.vision.pictures import START, FreshPictures, draw_all, generator_of
+from dactyl_tl.vision.pictures import Minibatches, Sets, cached, draw_all, fresh, generator_of, join
 from dactyl_tl.vision.poses import PoseAugmentation, object_pose
 from dactyl_tl.vision.states import States, gather
 
@@ -98,6 +98,7 @@ class PictureDataModule(pl.LightningDataModule):
         self._progress, self._say, self._stopping = progress, say, stopping
         self._split: tuple[States, States] | None = None
         self._validation: list[TensorDataset] = []
+        self._learnt: Minibatches | None = None
 
     @property
     def states(self) -> tuple[States, States]:
@@ -128,25 +129,35 @@ class PictureDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Minibatches without end."""
+        self.close()
+        self._learnt = Minibatches(self._minibatches())
+        return DataLoader(self._learnt, batch_size=None)
+
+    def val_dataloader(self) -> list[DataLoader[Any]]:
+        """The held-out pictures of :data:`VALIDATIONS`, this rank's part."""
+        return [DataLoader(each, VALIDATION_BATCH) for each in self._validation]
+
+    def close(self) -> None:
+        """End the processes that draw, if any were started."""
+        if self._learnt is not None:
+            self._learnt.close()
+
+    def teardown(self, stage: str) -> None:
+        """End the processes that draw."""
+        self.close()
+
+    def _minibatches(self) -> Generator[Sets, None, None]:
         plan, workers = self.plan, self.plan.pictures.workers
         entropy = (plan.seed, rank(), plan.frames)
         if plan.pictures.cache is None:
-            fresh = FreshPictures(plan.drawing, self.states[0].qpos, plan.poses, plan.batch_size, entropy)
-            return DataLoader(fresh, batch_size=None, num_workers=workers, multiprocessing_context=START)
+            return fresh(plan.drawing, self.states[0].qpos, plan.poses, plan.batch_size, entropy, workers)
         cache = PictureCache(plan.home, self._shards())
         self.damaged = cache.damaged
         if cache.damaged:
             self._say(f"pictures.cache={plan.home}: {cache.damaged} damaged shards are left out")
         if not len(cache):
             raise CollectionError(f"pictures.cache={plan.home} has no shard that can be read")
-        order = EndlessOrder(len(cache), generator_of(entropy))
-        return DataLoader(
-            cache, plan.batch_size, sampler=order, num_workers=workers, multiprocessing_context=START
-        )
-
-    def val_dataloader(self) -> list[DataLoader[Any]]:
-        """The held-out pictures of :data:`VALIDATIONS`, this rank's part."""
-        return [DataLoader(each, VALIDATION_BATCH) for each in self._validation]
+        return cached(cache, plan.batch_size, entropy, workers)
 
     def _about(self) -> dict[str, Any]:
         plan = self.plan
@@ -162,6 +173,10 @@ class PictureDataModule(pl.LightningDataModule):
                     fill()
             except InterruptedCollection:
                 interrupted = True
+        self._end_if_asked(interrupted)
+
+    def _end_if_asked(self, interrupted: bool = False) -> None:
+        """All ranks together."""
         if any_rank(interrupted or self._stopping()):
             raise InterruptedCollection("asked to end before training began")
 
@@ -212,19 +227,12 @@ class PictureDataModule(pl.LightningDataModule):
         # As many for each rank: what they find is gathered.
         mine = chosen[: len(chosen) // world_size() * world_size()][rank() :: world_size()]
         drawing = held_out(self.plan.task, pictures, self.plan.pictures.look)
-        what = f"held-out pictures ({pictures})"
-        self._progress(what, 0, len(mine))
-        drawn = draw_all(drawing, qpos[mine], self.plan.seed, self.plan.pictures.workers)
-        self._progress(what, len(mine), len(mine))
-        return drawn
-
-
-class EndlessOrder(Sampler[int]):
-    """Indices of a data set in ever new random orders."""
-
-    def __init__(self, length: int, generator: torch.Generator) -> None:
-        self._length, self._generator = length, generator
-
-    def __iter__(self) -> Iterator[int]:
-        while True:
-            yield from torch.randperm(self._length, generator=self._generator).tolist()
+        drawn: list[Sets] = []
+        for part in draw_all(drawing, qpos[mine], self.plan.seed, self.plan.pictures.workers):
+            drawn.append(part)
+            done = sum(len(each[0]) for each in drawn)
+            self._progress(f"held-out pictures ({pictures})", done, len(mine))
+            if self._stopping():
+                break
+        self._end_if_asked()
+        return TensorDataset(*join(drawn))

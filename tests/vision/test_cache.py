@@ -27,25 +27,12 @@ from dactyl_tl.vision.cache import (
     encode,
     read_shard,
     unusable_shards,
-    write_shard,
 )
 from dactyl_tl.vision.drawing import Drawing
 from dactyl_tl.vision.poses import PoseAugmentation
 from dactyl_tl.vision.states import States
 from tests.rendering.states import HOLDING
-
-
-def smooth_pictures(number: int) -> np.ndarray:
-    ramp = np.linspace(0, 200, 200)[None, None, :, None] + np.arange(3)[:, None, None, None] * 10 + number
-    return np.broadcast_to(ramp, (3, 200, 200, 3)).astype(np.uint8)
-
-
-def write(path: Path, sets: int = 4, first: int = 0) -> None:
-    numbers = torch.arange(first, first + sets).float()
-    write_shard(
-        path, [encode(smooth_pictures(int(n))) for n in numbers], numbers[:, None].expand(-1, 3),
-        numbers[:, None].expand(-1, 4), numbers[:, None, None, None].expand(-1, 3, 9, 2),
-    )  # fmt: skip
+from tests.vision.shards import smooth_pictures, write
 
 
 def test_pictures_survive_but_for_the_losses_of_jpeg() -> None:
