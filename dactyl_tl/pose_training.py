@@ -28,9 +28,8 @@ from dactyl_tl.progress import progress_reports
 from dactyl_tl.randomization import resolve_randomization
 from dactyl_tl.randomization.images import ImageAugmentation, ImageRandomization
 from dactyl_tl.ranks import explain_loss, is_lost_connection, world_size
-from dactyl_tl.rendering.filament import check_filament
 from dactyl_tl.rendering.objects import look_of, symmetries
-from dactyl_tl.rendering.offscreen import RendererError, check_renderer
+from dactyl_tl.rendering.offscreen import RendererError
 from dactyl_tl.runs import (
     TrainingResult,
     build_trainer,
@@ -47,7 +46,7 @@ from dactyl_tl.session import Session
 from dactyl_tl.simulation.scene import TASKS
 from dactyl_tl.vision.config import PictureConfig
 from dactyl_tl.vision.datamodule import PictureDataModule, PicturePlan
-from dactyl_tl.vision.drawing import VALIDATIONS
+from dactyl_tl.vision.drawing import VALIDATIONS, check_renderers
 from dactyl_tl.vision.poses import PoseAugmentation
 
 
@@ -145,10 +144,9 @@ def train_pose(cfg: DictConfig) -> TrainingResult:
 
 
 def _check_renderers() -> None:
-    """Both have to draw: one draws what is learnt from, the other what is held out."""
+    """One draws what is learnt from, the other what is held out."""
     try:
-        check_renderer()
-        check_filament()
+        check_renderers()
     except RendererError as error:
         raise ConfigurationError(str(error)) from error
 

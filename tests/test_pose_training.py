@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from dactyl_tl.estimators.checkpoints import pose_frames_of
 from dactyl_tl.launch import adapted_config, configuration_of
 from dactyl_tl.metrics import read_metrics
 from dactyl_tl.pose_training import check_pose, train_pose
+from dactyl_tl.rendering.offscreen import RendererError
 from dactyl_tl.runs import TrainingResult
 from dactyl_tl.vision.cache import SHARD
 from dactyl_tl.vision.datamodule import PictureDataModule
@@ -171,11 +172,22 @@ def draw_five_or_end(qpos: torch.Tensor, entropy: tuple[int, ...], first: int) -
     return draw(qpos, entropy, first)
 
 
-def test_a_renderer_that_fails_again_and_again_ends_a_run_that_can_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def draw_five_or_fail(qpos: torch.Tensor, entropy: tuple[int, ...], first: int) -> Sets:
+    if len(entropy) == 3 and first >= 10:
+        raise RendererError("no driver")
+    return draw(qpos, entropy, first)
+
+
+@pytest.mark.filterwarnings("ignore:a process that draws pictures ended")
+@pytest.mark.parametrize(
+    ("job", "why"),
+    [(draw_five_or_end, "3 times in a row"), (draw_five_or_fail, "Cannot render: no driver")],
+)
+def test_a_renderer_that_fails_in_the_middle_ends_a_run_that_can_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: Callable[..., Sets], why: str
 ) -> None:
-    monkeypatch.setattr("dactyl_tl.vision.pictures._draw", draw_five_or_end)
-    with pytest.warns(UserWarning, match="is replaced"), pytest.raises(CollectionError, match="3 times"):
+    monkeypatch.setattr("dactyl_tl.vision.pictures._draw", job)
+    with pytest.raises(CollectionError, match=why):
         run(tmp_path, "frames=100", "pictures.renderer=classic")
     assert pose_frames_of(tmp_path / "checkpoints" / "last.ckpt") == 10
 

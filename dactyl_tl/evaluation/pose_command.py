@@ -21,7 +21,7 @@ from dactyl_tl.evaluation.poses import held_out_states, measure
 from dactyl_tl.evaluation.seeing import check_object
 from dactyl_tl.evaluation.settings import EvaluationSettings
 from dactyl_tl.progress import progress_reports
-from dactyl_tl.vision.drawing import HELD_OUT
+from dactyl_tl.vision.drawing import HELD_OUT, check_renderers
 
 SHIPPED = ("block", "block_one_look")
 """Estimators that stand in the table."""
@@ -35,6 +35,7 @@ def measure_poses(settings: EvaluationSettings, console: Console) -> list[Path]:
 
     States are those of rollouts as in the first estimator's training, of other seeds.
     """
+    check_renderers()
     names = settings.pose or SHIPPED
     labels = _labels(names)
     estimators = {label: load_estimator(name) for label, name in zip(labels, names, strict=True)}

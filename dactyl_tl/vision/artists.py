@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from dactyl_tl.errors import CollectionError
 from dactyl_tl.processes import die_with_parent, shielded_children
+from dactyl_tl.rendering.offscreen import RendererError
 from dactyl_tl.vision.drawing import Artist, Drawing, one_thread_each
 
 START = "spawn"
@@ -51,7 +52,8 @@ class Artists:
         """What ``job`` returns for the arguments of each call, in order; there may be calls without end.
 
         Raises:
-            CollectionError: Processes ended :data:`ATTEMPTS` times without getting anything done.
+            CollectionError: Processes ended :data:`ATTEMPTS` times without getting anything done, or a
+                renderer failed.
         """
         calls, ended = iter(calls), 0
         begun: deque[tuple[tuple[Any, ...], Future[Result]]] = deque()
@@ -112,6 +114,8 @@ def _outcome(job: Future[Result]) -> tuple[Result] | None:
         return (job.result(),)
     except BrokenProcessPool:
         return None
+    except RendererError as error:
+        raise CollectionError(str(error)) from error
 
 
 def _start(drawing: Drawing, parent: int) -> None:

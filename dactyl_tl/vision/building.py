@@ -122,8 +122,8 @@ def build_cache(
         how many shards were there, but damaged.
 
     Raises:
-        CollectionError: Worker processes end again and again; what is drawn so far stays.
-        RendererError: There is no working renderer.
+        CollectionError: Worker processes end again and again, or a renderer does not work; what is drawn so
+            far stays.
     """
     total = -(-sets // shard_sets)
     absent, damaged = unusable_shards(directory, total)

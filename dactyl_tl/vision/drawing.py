@@ -14,8 +14,9 @@ from dactyl_tl.contract import CAMERAS
 from dactyl_tl.randomization.appearance import AppearanceRandomization
 from dactyl_tl.rendering.cameras import Cameras
 from dactyl_tl.rendering.classic_cameras import ClassicCameras
-from dactyl_tl.rendering.filament import FilamentCameras
+from dactyl_tl.rendering.filament import FilamentCameras, check_filament
 from dactyl_tl.rendering.objects import keypoints, look_of
+from dactyl_tl.rendering.offscreen import check_renderer
 from dactyl_tl.rendering.scene import MATERIALS
 from dactyl_tl.simulation.scene import TASKS
 
@@ -67,6 +68,16 @@ def held_out(task: str, pictures: str, look: str) -> Drawing:
     """How ``pictures``, one of :data:`HELD_OUT`, are drawn; the rest as of :class:`Drawing`."""
     renderer, randomized = HELD_OUT[pictures]
     return Drawing(task, renderer, randomized=randomized, look=look)
+
+
+def check_renderers() -> None:
+    """See that both of :data:`RENDERERS` draw, before something begins that needs them for long.
+
+    Raises:
+        RendererError: One does not; the message names the packages to install.
+    """
+    check_renderer()
+    check_filament()
 
 
 class Artist:

@@ -66,8 +66,7 @@ def fresh(
         workers: Processes that draw.
 
     Raises:
-        CollectionError: They end again and again.
-        RendererError: There is no working renderer.
+        CollectionError: They end again and again, or a renderer does not work.
     """
 
     def states() -> Iterator[Tensor]:
@@ -123,8 +122,7 @@ def draw_all(drawing: Drawing, qpos: Tensor, seed: int, workers: int) -> Iterato
         workers: Processes that draw.
 
     Raises:
-        CollectionError: They end again and again.
-        RendererError: There is no working renderer.
+        CollectionError: They end again and again, or a renderer does not work.
     """
     at_once = max(1, min(SETS_AT_ONCE, len(qpos) // workers))
     with closing(Artists(drawing, workers)) as artists:

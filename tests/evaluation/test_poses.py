@@ -37,6 +37,7 @@ from dactyl_tl.models.config import PoseNetworkConfig
 from dactyl_tl.models.pose import PoseNetwork
 from dactyl_tl.policies import METRICS
 from dactyl_tl.rendering.classic_cameras import ClassicCameras
+from dactyl_tl.rendering.filament import check_filament
 from dactyl_tl.vision.calibration import camera_calibration
 from dactyl_tl.vision.drawing import HELD_OUT, VALIDATIONS
 from dactyl_tl.vision.poses import object_pose
@@ -154,3 +155,17 @@ def test_trials_are_run_with_vision(tmp_path: Path, bundle: Path) -> None:
 def test_what_cannot_be_seen_is_refused(tmp_path: Path, words: list[str], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         run(*words, f"output={tmp_path}", "initial_states.steps=1", "trials=1")
+
+
+def test_without_vulkan_the_suite_says_so_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("VK_ICD_FILENAMES", "VK_DRIVER_FILES"):
+        monkeypatch.setenv(name, "/nowhere.json")
+    check_filament.cache_clear()
+    try:
+        with pytest.raises(ConfigurationError, match="Cannot render with Filament"):
+            run("suite=pose", "pictures=1", f"output={tmp_path}")
+    finally:
+        check_filament.cache_clear()
+    assert not list(tmp_path.iterdir())

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from dactyl_tl.errors import CollectionError
 from dactyl_tl.rendering.offscreen import RendererError
 from dactyl_tl.vision.cache import PictureCache
 from dactyl_tl.vision.drawing import Artist, Drawing
@@ -58,7 +59,7 @@ class Broken(Drawing):
 
 
 def test_a_renderer_that_cannot_start_says_why(qpos: torch.Tensor) -> None:
-    with pytest.raises(RendererError, match="no driver"):
+    with pytest.raises(CollectionError, match="Cannot render: no driver"):
         list(draw_all(Broken(), qpos, 5, 2))
 
 
