@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import multiprocessing
 import os
 import shutil
 import socket
@@ -103,3 +104,9 @@ def _address(digits: str) -> str:
     address = ipaddress.ip_address(b"".join(words))
     mapped = getattr(address, "ipv4_mapped", None)
     return str(mapped or address)
+
+
+def kill_children() -> None:
+    """Kill what :mod:`multiprocessing` started for this process."""
+    for child in multiprocessing.active_children():
+        child.kill()

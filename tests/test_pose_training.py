@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -30,7 +29,7 @@ from dactyl_tl.vision.pictures import Sets, draw_all
 from dactyl_tl.vision.pictures import _draw as draw
 from dactyl_tl.vision.states import States, gather
 from tests.compose import compose, experiments
-from tests.processes import assert_none_left, descendants, wait
+from tests.processes import assert_none_left, descendants, kill_children, wait
 
 ROOT = Path(__file__).parents[1]
 
@@ -150,20 +149,19 @@ def test_a_signal_to_the_whole_group_ends_a_run_after_a_batch(tmp_path: Path, nu
 class Killing(Callback):
     """Kills the processes that draw, after the first minibatch."""
 
-    killed = 0
+    killed = False
 
     def on_train_batch_end(self, *args: Any) -> None:
         if not Killing.killed:
-            for child in multiprocessing.active_children():
-                child.kill()
-                Killing.killed += 1
+            kill_children()
+            Killing.killed = True
 
 
 def test_a_process_that_draws_and_is_killed_is_replaced(tmp_path: Path) -> None:
     words = ["frames=60", "pictures.renderer=classic", f"+callbacks.killing._target_={__name__}.Killing"]
     with pytest.warns(UserWarning, match="a process that draws pictures ended; it is replaced"):
         assert run(tmp_path, *words).frames == 60
-    assert Killing.killed == 1
+    assert Killing.killed
 
 
 def draw_five_or_end(qpos: torch.Tensor, entropy: tuple[int, ...], first: int) -> Sets:

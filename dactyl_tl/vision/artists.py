@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -24,6 +25,9 @@ START = "spawn"
 ATTEMPTS = 3
 """Times that processes may end, one soon after the other, before drawing is given up."""
 
+PATIENCE_SECONDS = 600.0
+"""How long a process may be at one job, of which the longest take half a minute on one slow core."""
+
 AHEAD = 4
 """Jobs for each process that are begun or done before their results are asked for."""
 
@@ -36,16 +40,18 @@ _artist: Artist | None = None
 class Artists:
     """A pool of processes whose jobs may ask for :func:`this_artist`; one that ends is replaced.
 
-    A renderer's driver can end its process after hours of drawing. What was lost is drawn again: pictures
-    follow from their job, whoever does it.
+    A renderer's driver can end its process after hours of drawing, or hang in it; a process that hangs ends
+    itself and says where it was. What was lost is drawn again: pictures follow from their job, whoever does
+    it.
 
     Args:
         drawing: What they draw.
         workers: How many.
+        patience_seconds: For each job.
     """
 
-    def __init__(self, drawing: Drawing, workers: int) -> None:
-        self._drawing, self._workers = drawing, workers
+    def __init__(self, drawing: Drawing, workers: int, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._drawing, self._workers, self._patience = drawing, workers, patience_seconds
         self._pool = self._open()
 
     def map(self, job: Callable[..., Result], calls: Iterable[tuple[Any, ...]]) -> Iterator[Result]:
@@ -83,7 +89,7 @@ class Artists:
     def _submit(self, job: Callable[..., Result], call: tuple[Any, ...]) -> Future[Result]:
         try:
             with shielded_children():  # the first job starts the processes
-                return self._pool.submit(job, *call)
+                return self._pool.submit(_in_time, self._patience, job, call)
         except BrokenProcessPool as error:  # lost before it was begun
             lost: Future[Result] = Future()
             lost.set_exception(error)
@@ -116,6 +122,15 @@ def _outcome(job: Future[Result]) -> tuple[Result] | None:
         return None
     except RendererError as error:
         raise CollectionError(str(error)) from error
+
+
+def _in_time(patience: float, job: Callable[..., Result], call: tuple[Any, ...]) -> Result:
+    """What ``job`` returns. This process ends if it takes longer, which Python's own threads could not do."""
+    faulthandler.dump_traceback_later(patience, exit=True)
+    try:
+        return job(*call)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _start(drawing: Drawing, parent: int) -> None:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dactyl_tl.errors import CollectionError, ConfigurationError, InterruptedCollection
-from dactyl_tl.vision.artists import Artists
+from dactyl_tl.errors import ConfigurationError, InterruptedCollection
 from dactyl_tl.vision.building import about, alone, build_cache, claim
 from dactyl_tl.vision.cache import (
     SHARD,
@@ -31,6 +26,7 @@ from dactyl_tl.vision.cache import (
 from dactyl_tl.vision.drawing import Drawing
 from dactyl_tl.vision.poses import PoseAugmentation
 from dactyl_tl.vision.states import States
+from tests.processes import kill_children
 from tests.rendering.states import HOLDING
 from tests.vision.shards import smooth_pictures, write
 
@@ -109,12 +105,6 @@ def test_a_cache_is_built_and_mended(tmp_path: Path, states: States) -> None:
     assert points.abs().max() < 1
 
 
-def kill_children() -> None:
-    for child in multiprocessing.active_children():
-        assert child.pid is not None
-        os.kill(child.pid, signal.SIGKILL)
-
-
 def test_a_process_that_is_killed_is_replaced(tmp_path: Path, states: States) -> None:
     drawing = Drawing(renderer="classic", randomized=False)
     reports: list[int] = []
@@ -137,27 +127,6 @@ def test_a_process_that_is_killed_is_replaced(tmp_path: Path, states: States) ->
         killed = build(tmp_path / "killed", kill_once)
     assert reports == list(range(0, 25, 2))
     torch.testing.assert_close(killed, whole, atol=0, rtol=0)
-
-
-def end() -> None:
-    os._exit(1)
-
-
-def test_processes_that_end_again_and_again_are_an_error() -> None:
-    with (
-        closing(Artists(Drawing(renderer="classic", randomized=False), 1)) as artists,
-        pytest.warns(UserWarning, match="is replaced"),
-        pytest.raises(CollectionError, match=r"processes that draw pictures ended 3 times in a row"),
-    ):
-        list(artists.map(end, [()]))
-
-
-def test_a_process_that_ends_between_two_jobs_is_replaced() -> None:
-    with closing(Artists(Drawing(renderer="classic", randomized=False), 1)) as artists:
-        assert list(artists.map(abs, [(-1,), (-2,)])) == [1, 2]
-        kill_children()
-        with pytest.warns(UserWarning, match="is replaced"):
-            assert list(artists.map(abs, [(-3,)])) == [3]
 
 
 def test_a_cache_of_other_pictures_is_refused(tmp_path: Path) -> None:
