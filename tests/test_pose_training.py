@@ -261,6 +261,12 @@ def test_every_experiment_is_checked(tmp_path: Path, experiment: str) -> None:
     assert settings.pictures.states > 0
 
 
+@pytest.mark.parametrize("experiment", ["pose", "pose_laptop"])
+def test_experiments_learn_as_was_measured_to_be_best(tmp_path: Path, experiment: str) -> None:
+    settings = check_pose(compose(tmp_path, [f"experiment={experiment}"]))
+    assert (settings.network.rotation, settings.pose.keypoints) == ("matrix", 10)
+
+
 def test_the_papers_experiment_is_tables_11_and_12(tmp_path: Path) -> None:
     settings = check_pose(compose(tmp_path, ["experiment=pose_paper"]))
     assert settings.frames == 400_000 * 64
