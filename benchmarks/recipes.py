@@ -291,13 +291,14 @@ def summary(values: Mapping[str, Sequence[np.ndarray]]) -> str:
             continue
         # A resampled trial brings its result of every seed along.
         gain = bootstrap_difference(np.mean(seeds, axis=0), np.mean(base, axis=0))
-        signs = {bool(ours.mean() > theirs.mean()) for ours, theirs in zip(seeds, base, strict=True)}
+        better = {bool(ours.mean() > theirs.mean()) for ours, theirs in zip(seeds, base, strict=True)}
+        agreement = "one seed" if len(seeds) == 1 else "yes" if len(better) == 1 else "no"
         rows.append(
             [
                 arm,
                 *means,
                 f"{gain.estimate:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}]",
-                "yes" if len(signs) == 1 else "no",
+                agreement,
             ]
         )
     names = [f"seed {seed}" for seed in range(len(base))]
@@ -314,12 +315,12 @@ def draw(metrics: Mapping[str, Sequence[Path]], picture: Path, subject: Subject)
     """
     curves = {arm: [_curve(path, subject) for path in paths] for arm, paths in metrics.items()}
     arms = [arm for arm in curves if arm != BASELINE]
-    columns = 4
+    columns = min(4, len(arms))
     rows = -(-len(arms) // columns)
-    figure = Figure(figsize=(11.0, 2.0 * rows + 0.3), layout="constrained")
+    figure = Figure(figsize=(2.6 * columns + 0.6, 2.0 * rows + 0.3), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-    for panel, arm in zip(panels.flat, arms, strict=False):
+    for number, (panel, arm) in enumerate(zip(panels.flat, arms, strict=False)):
         for frames, values in curves[BASELINE]:
             panel.plot(frames, values, color="#b4bac4", lw=1.6)
         for frames, values in curves[arm]:
@@ -327,6 +328,7 @@ def draw(metrics: Mapping[str, Sequence[Path]], picture: Path, subject: Subject)
         panel.set_title(arm, fontsize=9, loc="left")
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.tick_params(labelsize=8, length=0)
+        panel.xaxis.set_tick_params(labelbottom=number + columns >= len(arms))  # none stands below
         panel.grid(alpha=0.3)
         panel.spines[["top", "right"]].set_visible(False)
     for panel in list(panels.flat)[len(arms) :]:

@@ -62,14 +62,20 @@ def test_a_row_says_how_much_an_arm_gained_and_whether_the_seeds_agree():
     assert "+1.00 [+1.00, +1.00]" in better
     assert better.rstrip(" |").endswith("yes")
     assert unclear.rstrip(" |").endswith("no")
+    one = summary({BASELINE: [np.array([1, 1, 2])], "arm": [np.array([2, 2, 3])]})
+    assert one.splitlines()[-1].rstrip(" |").endswith("one seed")
 
 
 def test_the_curves_are_drawn(tmp_path):
     path = tmp_path / "metrics.csv"
     rows = "\n".join(f"{100 * i},{0.01 * i}" for i in range(1, 60))
     path.write_text(f"frames,rollout/successes_per_second\n{rows}\n")
-    draw({BASELINE: [path], "one": [path], "two": [path]}, tmp_path / "curves.png", SUBJECTS["policy"])
-    assert Image.open(tmp_path / "curves.png").width > 1000
+    picture = tmp_path / "curves.png"
+    for arms in (1, 2, 5):
+        metrics = {f"arm {number}": [path] for number in range(arms)}
+        draw({BASELINE: [path]} | metrics, picture, SUBJECTS["policy"])
+        first_row = np.asarray(Image.open(picture).convert("L"))[:240]
+        assert (first_row[:, -60:] < 128).any(), "panels fill the width"
 
 
 def test_a_comparison_runs_from_end_to_end_and_only_once(tmp_path, monkeypatch, capsys):
