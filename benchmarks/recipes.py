@@ -317,7 +317,7 @@ def draw(metrics: Mapping[str, Sequence[Path]], picture: Path, subject: Subject)
     arms = [arm for arm in curves if arm != BASELINE]
     columns = min(4, len(arms))
     rows = -(-len(arms) // columns)
-    figure = Figure(figsize=(2.6 * columns + 0.6, 2.0 * rows + 0.3), layout="constrained")
+    figure = Figure(figsize=(11.0, 2.0 * rows + 0.3), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for number, (panel, arm) in enumerate(zip(panels.flat, arms, strict=False)):

@@ -106,7 +106,9 @@ def _address(digits: str) -> str:
     return str(mapped or address)
 
 
-def kill_children() -> None:
-    """Kill what :mod:`multiprocessing` started for this process."""
-    for child in multiprocessing.active_children():
+def kill_children() -> int:
+    """Kill what :mod:`multiprocessing` started for this process; returns how many there were."""
+    children = multiprocessing.active_children()
+    for child in children:
         child.kill()
+    return len(children)

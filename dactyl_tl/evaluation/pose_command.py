@@ -35,7 +35,6 @@ def measure_poses(settings: EvaluationSettings, console: Console) -> list[Path]:
 
     States are those of rollouts as in the first estimator's training, of other seeds.
     """
-    check_renderers()
     names = settings.pose or SHIPPED
     labels = _labels(names)
     estimators = {label: load_estimator(name) for label, name in zip(labels, names, strict=True)}
@@ -46,6 +45,7 @@ def measure_poses(settings: EvaluationSettings, console: Console) -> list[Path]:
             raise ConfigurationError(
                 f"pose={label} knows the {estimator.look} look, {labels[0]} the {first.look} one"
             )
+    check_renderers()
     config = first.description["config"]
     environment = {key: config["environment"][key] for key in ENVIRONMENT}
     with progress_reports(console) as report:

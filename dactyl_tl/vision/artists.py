@@ -115,7 +115,7 @@ def this_artist() -> Artist:
 
 
 def _outcome(job: Future[Result]) -> tuple[Result] | None:
-    """What a job returned; None if its process ended. Raises what the job raised."""
+    """What a job returned; None if its process ended. Raises the job's errors, a renderer's as ours."""
     try:
         return (job.result(),)
     except BrokenProcessPool:
@@ -125,7 +125,10 @@ def _outcome(job: Future[Result]) -> tuple[Result] | None:
 
 
 def _in_time(patience: float, job: Callable[..., Result], call: tuple[Any, ...]) -> Result:
-    """What ``job`` returns. This process ends if it takes longer, which Python's own threads could not do."""
+    """What ``job`` returns. This process ends if it takes longer: a driver that hangs may hold Python's lock.
+
+    Watched from inside, as a pool does not tell which of its processes is at a job and which idles.
+    """
     faulthandler.dump_traceback_later(patience, exit=True)
     try:
         return job(*call)

@@ -75,6 +75,7 @@ def test_the_curves_are_drawn(tmp_path):
         metrics = {f"arm {number}": [path] for number in range(arms)}
         draw({BASELINE: [path]} | metrics, picture, SUBJECTS["policy"])
         first_row = np.asarray(Image.open(picture).convert("L"))[:240]
+        assert first_row.shape[1] > 1000
         assert (first_row[:, -60:] < 128).any(), "panels fill the width"
 
 
