@@ -216,12 +216,15 @@ class Fleet(RayCollector):
         return arrival
 
     def _give_up_on_silent_ones(self) -> None:
-        now = time.monotonic()
-        for reference, pending in list(self._working.items()):
-            if now - pending.since > self.plan.patience:
-                del self._working[reference]
-                self.tally.lost += 1
-                self._replace(pending.slot, None)
+        began = time.monotonic() - self.plan.patience
+        overdue = [reference for reference, pending in self._working.items() if pending.since < began]
+        if not overdue:
+            return
+        # Nobody asks for what is finished while the learner learns, however long that takes.
+        _, silent = ray.wait(overdue, num_returns=len(overdue), timeout=0, fetch_local=False)
+        for reference in silent:
+            self.tally.lost += 1
+            self._replace(self._working.pop(reference).slot, None)
 
     def _replace(self, slot: int, error: Exception | None) -> None:
         """Put a new actor into the place of a lost one."""

@@ -127,6 +127,17 @@ def test_actors_go_on_while_the_learner_learns_but_not_without_end(collect: Call
     assert set(rollout[SIMULATION].flatten().tolist()) <= set(range(2 * ENVS))
 
 
+def test_an_actor_that_has_delivered_is_not_silent_however_long_an_update_takes(
+    collect: Callable[..., Remote],
+) -> None:
+    patience = 3.0
+    source = collect(max_age=1, patience=patience)
+    until_both_work(source)
+    time.sleep(patience + 1.0)
+    next_version(source)
+    assert source.metrics["collection/lost"] == source.metrics["collection/replaced"] == 0
+
+
 def test_what_is_too_old_is_dropped_and_counted(collect: Callable[..., Remote]) -> None:
     source = collect(max_age=1)
     until_both_work(source)
