@@ -151,8 +151,20 @@ def test_wrong_states_and_too_many_lights_are_refused(scene: CameraScene) -> Non
         scene.dress(many)
 
 
-def test_filament_draws_what_it_should() -> None:
-    check_filament()
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_filament_draws_what_it_should(monkeypatch: pytest.MonkeyPatch, unbuffered: str) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)  # decides what of two writers is printed first
+    check_filament.__wrapped__()
+
+
+def test_a_wrong_picture_is_an_error() -> None:
+    script = (
+        "from dactyl_tl.rendering import filament;"
+        "filament.BALL = filament.BALL.replace('1 0 0 1', '0 1 0 1'); filament.draw_ball()"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.strip().splitlines()[-1].startswith("the self-test drew rgb")
 
 
 def test_without_vulkan_one_error_names_the_packages() -> None:
