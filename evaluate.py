@@ -5,12 +5,17 @@ from __future__ import annotations
 import sys
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from dactyl_tl.config_files import config_directory
 from dactyl_tl.errors import FAILED, UNUSABLE, CollectionError, ConfigurationError
 from dactyl_tl.evaluation.command import evaluate
 from dactyl_tl.evaluation.settings import register_evaluation_schema, wrong_override
-from dactyl_tl.launch import config_directory
+from dactyl_tl.protocol import TrialInterrupted
+from hardware.errors import HardwareError
+from hardware.lowlevel.sockets import KeyFileError
+from hardware.opening import open_world
 
 
 def main() -> None:
@@ -31,11 +36,14 @@ def main() -> None:
 
 def _run(cfg: DictConfig) -> None:
     try:
-        evaluate(cfg)
-    except ConfigurationError as error:
+        evaluate(cfg, open_hand=open_world)
+    except (ConfigurationError, KeyFileError) as error:
         _refuse(str(error))
-    except CollectionError as error:
+    except (CollectionError, HardwareError) as error:
         _refuse(str(error), FAILED)
+    except TrialInterrupted as error:
+        go_on = f"hydra.run.dir={HydraConfig.get().runtime.output_dir}"
+        _refuse(f"{error}; what has ended is kept: go on with the same command and {go_on}", FAILED)
 
 
 def _refuse(why: str, code: int = UNUSABLE) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from callbacks.schedule import Schedule
-from dactyl_tl.evaluation.protocol import Ending, Limits
 from dactyl_tl.evaluation.trials import run_trials
 from dactyl_tl.evaluation.worlds import SimulatedWorld, simulated_world
+from dactyl_tl.protocol import Ending, Limits
 
 
 class PeriodicEvaluation(Callback):

@@ -139,6 +139,25 @@ def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:
     return read_json(_bundle_directory(path) / DESCRIPTION)
 
 
+def bundle_digest(path: str | os.PathLike[str]) -> str:
+    """What tells a policy from every other, for the record of a trial: SHA-256, hexadecimal.
+
+    Of a bundle's description, which states the hash of the weights; of the whole file for a training
+    checkpoint.
+
+    Args:
+        path: what :func:`load_policy` takes, or a run's checkpoint.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        BundleError: it is no bundle.
+    """
+    located = locate(path)
+    if located.suffix == CHECKPOINT_SUFFIX:
+        return digest(located.read_bytes())
+    return digest((_bundle_directory(located) / DESCRIPTION).read_bytes())
+
+
 def read_run_config(run: Path) -> Any:
     """The configuration of the training run in the directory ``run``, of JSON types."""
     return OmegaConf.to_container(OmegaConf.load(run / RUN_CONFIG), resolve=True)

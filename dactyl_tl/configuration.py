@@ -18,8 +18,9 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from dactyl_tl.envs.config import ActionConfig, GoalConfig, InitialStateConfig, RewardConfig
+from dactyl_tl.envs.config import ActionConfig, InitialStateConfig, RewardConfig
 from dactyl_tl.errors import ConfigurationError
+from dactyl_tl.goals import GoalConfig
 from dactyl_tl.learning import PPOConfig, check_compilable
 from dactyl_tl.learning.pose import PoseConfig
 from dactyl_tl.models import NetworkConfig, check_backend

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities import rank_zero_only
 
+from dactyl_tl.config_files import config_directory
 from dactyl_tl.configuration import check, register_schemas
 from dactyl_tl.errors import FAILED, UNUSABLE, ConfigurationError, RankError, TrainingError
 from dactyl_tl.estimators.bundles import load_estimator_network
@@ -36,13 +37,6 @@ AUTO = "auto"
 
 DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """Full, over quota, over a limit, read-only."""
-
-
-def config_directory() -> Path:
-    """The Hydra groups: ``conf/`` of a checkout or an editable install, ``dactyl_tl/conf`` of a wheel."""
-    package = Path(__file__).resolve().parent
-    installed = package / "conf"
-    return installed if installed.is_dir() else package.parent / "conf"
 
 
 def prepare_hydra() -> None:

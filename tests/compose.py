@@ -8,7 +8,8 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from dactyl_tl.launch import POSE, config_directory, configuration_of, prepare_hydra
+from dactyl_tl.config_files import config_directory
+from dactyl_tl.launch import POSE, configuration_of, prepare_hydra
 
 TOY = "environment._target_=tests.toy.ToyEnv"
 """Replaces the hand by the world of one angle."""

@@ -16,9 +16,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dactyl_tl.collection.simulations import seed_of
+from dactyl_tl.config_files import config_directory
 from dactyl_tl.configuration import SCHEMAS, build, check
 from dactyl_tl.errors import ConfigurationError
-from dactyl_tl.launch import config_directory, explain
+from dactyl_tl.launch import explain
 from dactyl_tl.learning import PPOConfig
 from dactyl_tl.models import NetworkConfig
 from dactyl_tl.pose_training import check_pose

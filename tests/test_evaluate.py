@@ -15,9 +15,9 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from dactyl_tl.checkpoint import save_bundle
+from dactyl_tl.config_files import config_directory
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.evaluation.command import Evaluation, evaluate, paper_rows
-from dactyl_tl.evaluation.protocol import Limits
 from dactyl_tl.evaluation.report import read_json
 from dactyl_tl.evaluation.settings import (
     EvaluationSettings,
@@ -25,8 +25,8 @@ from dactyl_tl.evaluation.settings import (
     register_evaluation_schema,
     wrong_override,
 )
-from dactyl_tl.launch import config_directory
 from dactyl_tl.models import NetworkConfig, build_actor
+from dactyl_tl.protocol import Limits
 
 ROOT = Path(__file__).resolve().parents[1]
 SHORT = ["limits.timeout=0.8", "limits.rotations=2", "initial_states.steps=3", "threads=1"]

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dactyl_tl.contract import FINGERS
-from dactyl_tl.evaluation.protocol import Referee
-from dactyl_tl.evaluation.worlds import SimulatedWorld, World
+from dactyl_tl.evaluation.worlds import SimulatedWorld
+from dactyl_tl.protocol import Referee, World
 from dactyl_tl.simulation.hand import PREFIX
 from dactyl_tl.simulation.objects import OBJECT_BODY
 from dactyl_tl.simulation.scene import Scene

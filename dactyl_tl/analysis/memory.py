@@ -33,8 +33,8 @@ from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.evaluation.policies import NamedPolicy, find_policies
 from dactyl_tl.evaluation.report import TABLE_WIDTH
 from dactyl_tl.evaluation.statistics import CONFIDENCE, Interval, bootstrap_mean
-from dactyl_tl.evaluation.trials import act_once, batch_seed_of, empty_memory
 from dactyl_tl.evaluation.worlds import simulated_world
+from dactyl_tl.trials import act_once, batch_seed_of, empty_memory
 
 SECONDS = 5.0
 """Into the episode (Section 6.4)."""

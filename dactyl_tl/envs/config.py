@@ -2,41 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
+from dactyl_tl.goals import GoalConfig
 from dactyl_tl.randomization import Randomization
 
-GOAL_KINDS = ("uniform", "parallel", "within_angle")
-
 Config = TypeVar("Config")
-
-
-@dataclass(frozen=True)
-class GoalConfig:
-    """Which orientations are asked for, and when a goal or an episode is over (App. C.1)."""
-
-    kind: str = "uniform"
-    """``uniform`` over SO(3); ``parallel``: one of the 24 orientations with axis-aligned faces, turned
-    by any angle about the vertical; ``within_angle`` of the object's present orientation."""
-    angle: tuple[float, float] = (0.0, math.pi)
-    """Range of the rotation from the present orientation, rad (``within_angle`` only)."""
-    tolerance: float = 0.4
-    """A goal is achieved below this distance, rad."""
-    timeout: float = 8.0
-    """Seconds to achieve a goal; 80 in evaluation trials (Section 6.2)."""
-    maximum: int = 50
-    """Goals after which an episode ends."""
-
-    def __post_init__(self) -> None:
-        if self.kind not in GOAL_KINDS:
-            raise ValueError(f"Unknown goals.kind {self.kind!r}; choose one of {', '.join(GOAL_KINDS)}.")
-        low, high = self.angle
-        if not 0.0 <= low <= high <= math.pi + 1e-3:  # pi as it is typed: 3.142
-            raise ValueError(f"goals.angle must satisfy 0 <= low <= high <= pi, not {self.angle!r}.")
-        _positive("goals", tolerance=self.tolerance, timeout=self.timeout, maximum=self.maximum)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ from dactyl_tl.contract import (
 )
 from dactyl_tl.envs.actuation import Actuators, decode
 from dactyl_tl.envs.config import EnvConfig
-from dactyl_tl.envs.goals import sample_goals
 from dactyl_tl.envs.initial_states import InitialStates
 from dactyl_tl.envs.memory import assign
 from dactyl_tl.envs.observations import (
@@ -36,6 +35,7 @@ from dactyl_tl.envs.rewards import reward_terms
 from dactyl_tl.envs.sensing import Sensing
 from dactyl_tl.envs.snapshot import restore, snapshot
 from dactyl_tl.envs.specs import action_spec, done_spec, observation_spec, reward_spec
+from dactyl_tl.goals import sample_goals
 from dactyl_tl.randomization import EpisodeSampler
 from dactyl_tl.randomization.actuation import added_time, backlash
 from dactyl_tl.randomization.physics import PhysicsFields

@@ -19,10 +19,10 @@ from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.estimators.bundles import load_estimator
 from dactyl_tl.evaluation.comparison import Comparison, ResultGroup
 from dactyl_tl.evaluation.paper import PaperRow, table_3_row
+from dactyl_tl.evaluation.physical import Opener, commission_of, run_on_hand
 from dactyl_tl.evaluation.plots import plot_results
 from dactyl_tl.evaluation.policies import NamedPolicy, find_policies
 from dactyl_tl.evaluation.pose_command import measure_poses
-from dactyl_tl.evaluation.protocol import Limits
 from dactyl_tl.evaluation.report import (
     comparison_table,
     results_table,
@@ -31,16 +31,18 @@ from dactyl_tl.evaluation.report import (
     write_markdown,
 )
 from dactyl_tl.evaluation.seeing import SeeingWorld
-from dactyl_tl.evaluation.settings import POSE_SUITE, EvaluationSettings, read_settings
+from dactyl_tl.evaluation.settings import HAND, POSE_SUITE, EvaluationSettings, read_settings
 from dactyl_tl.evaluation.suites import SUITES
-from dactyl_tl.evaluation.trials import TrialResults, Watcher, run_trials
+from dactyl_tl.evaluation.trials import TrialResults, run_trials
 from dactyl_tl.evaluation.violins import plot_groups
 from dactyl_tl.evaluation.watchers import VideoRecorder, live_view, reporter
 from dactyl_tl.evaluation.worlds import SimulatedWorld, simulated_world
 from dactyl_tl.progress import progress_reports
+from dactyl_tl.protocol import Limits
 from dactyl_tl.rendering.classic import HandRenderer
 from dactyl_tl.rendering.offscreen import RendererError
 from dactyl_tl.rendering.viewer import LiveViewer, ViewerError
+from dactyl_tl.trials import Watcher
 
 JSON, CSV, PLOT, MARKDOWN = "results.json", "trials.csv", "results.png", "table.md"
 
@@ -63,8 +65,13 @@ class Evaluation:
     files: tuple[Path, ...]
 
 
-def evaluate(cfg: DictConfig, console: Console | None = None) -> Evaluation:
+def evaluate(cfg: DictConfig, console: Console | None = None, open_hand: Opener | None = None) -> Evaluation:
     """Evaluate as ``conf/evaluate.yaml`` describes, print the tables and write the files.
+
+    Args:
+        cfg: Composed.
+        console: To print to.
+        open_hand: Opens the physical world of ``world=hand``.
 
     Raises:
         ConfigurationError: A setting, a policy, the output directory or the renderer cannot be used;
@@ -75,6 +82,8 @@ def evaluate(cfg: DictConfig, console: Console | None = None) -> Evaluation:
     if settings.suite == POSE_SUITE:
         with _as_setting():
             return Evaluation((), (), tuple(measure_poses(settings, console)))
+    if settings.world == HAND:
+        return _evaluate_hand(settings, console, open_hand)
     output = settings.output_directory
     with _as_setting(), ExitStack() as stack:
         plans = _plans(settings)
@@ -111,6 +120,22 @@ def evaluate(cfg: DictConfig, console: Console | None = None) -> Evaluation:
         tuple(chain.from_iterable(group.comparisons for group in groups)),
         tuple(files),
     )
+
+
+def _evaluate_hand(settings: EvaluationSettings, console: Console, open_hand: Opener | None) -> Evaluation:
+    if open_hand is None:
+        raise ConfigurationError("world=hand needs the hardware package: python evaluate.py world=hand")
+    with _as_setting():
+        plan = _plans(settings)[0]
+    commission = commission_of(settings, plan.policies, plan.trials["task"])
+    laboratory = "twin" if settings.hardware.get("launch") else str(settings.hardware.get("backend"))
+    plan.trials.update(world=HAND, laboratory=laboratory, hardware=dict(settings.hardware))
+    results, files = run_on_hand(settings, commission, plan.policies, plan.trials, open_hand, console)
+    group = ResultGroup(tuple(results), tuple(plan.paper))
+    _print_group(console, group)
+    files = _write(settings, plan.policies, [group]) + files
+    _print_sources(console, plan.policies, files)
+    return Evaluation(group.results, tuple(group.comparisons), tuple(files))
 
 
 @dataclass(frozen=True)

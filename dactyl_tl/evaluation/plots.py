@@ -13,10 +13,10 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from dactyl_tl.evaluation.paper import TRAINED_WITH, PaperRow
-from dactyl_tl.evaluation.protocol import Ending
 from dactyl_tl.evaluation.report import describe_settings
 from dactyl_tl.evaluation.statistics import CONFIDENCE
 from dactyl_tl.evaluation.trials import TrialResults
+from dactyl_tl.protocol import Ending
 
 POLICY_COLOURS = ("#2f6fb7", "#e0792b", "#3c9d5b", "#8a4fa3", "#c23b4b", "#27a5a2")
 PAPER_COLOUR, INK, FAINT = "#3d434c", "#23262b", "#dfe2e6"

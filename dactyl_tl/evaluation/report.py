@@ -17,9 +17,9 @@ from rich.text import Text
 from dactyl_tl.contract import CONTRACT_VERSION
 from dactyl_tl.evaluation.comparison import Comparison, ResultGroup
 from dactyl_tl.evaluation.paper import TABLE_3, TRAINED_WITH, PaperRow
-from dactyl_tl.evaluation.protocol import Ending
 from dactyl_tl.evaluation.statistics import CONFIDENCE
 from dactyl_tl.evaluation.trials import TrialResults
+from dactyl_tl.protocol import Ending
 
 TABLE_WIDTH = 80
 """Characters."""
@@ -200,10 +200,12 @@ def write_csv(path: Path, results: Iterable[TrialResults]) -> None:
 
 
 def describe_settings(result: TrialResults) -> list[str]:
-    """Task, randomization, and who sees the object, in words, as far as they are known."""
+    """Task, randomization or laboratory, and who sees the object, in words, as far as they are known."""
     settings = result.settings
     words = [str(settings["task"])] if "task" in settings else []
-    if "randomization" in settings:
+    if settings.get("world") == "hand":
+        words.append(f"on the hand ({settings['laboratory']})")
+    elif "randomization" in settings:
         words.append(f"randomization {settings['randomization']}")
     if "pose" in settings:
         words.append(f"seen by {settings['pose']}")

@@ -13,8 +13,11 @@ from omegaconf import DictConfig, OmegaConf
 from dactyl_tl.envs import ActionConfig, GoalConfig, InitialStateConfig
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.estimators import shipped_estimators
-from dactyl_tl.evaluation.protocol import Limits
 from dactyl_tl.evaluation.suites import SUITES
+from dactyl_tl.protocol import Limits
+
+SIMULATION, HAND = "sim", "hand"
+WORLDS = (SIMULATION, HAND)
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,9 @@ class EvaluationSettings:
             :func:`dactyl_tl.evaluation.policies.find_policies` takes.
         suite: A key of :data:`dactyl_tl.evaluation.suites.SUITES`, which sets policies, task and
             randomizations, or ``pose``, errors of pose estimators; or null.
+        world: Where trials run: ``sim``, or the ``hand``, real or a twin.
+        hardware: Which hand, a file of ``conf/hardware``, and departures from it; see
+            ``hardware/settings.py``.
         observation: Where the object's pose comes from: the simulation's ``state``, or ``vision``.
         pose: Pose estimators, what :func:`dactyl_tl.load_estimator` takes: the one that
             sees for the policies, or in ``suite=pose`` those to measure.
@@ -57,6 +63,8 @@ class EvaluationSettings:
 
     policy: tuple[str, ...] = ()
     suite: str | None = None
+    world: str = SIMULATION
+    hardware: Mapping[str, Any] = field(default_factory=dict)
     observation: str = "state"
     pose: tuple[str, ...] = ()
     pictures: int = 1000
@@ -87,6 +95,7 @@ class EvaluationSettings:
 
     def __post_init__(self) -> None:
         self._check_vision()
+        self._check_world()
         if self.suite is None and not self.policy:
             raise ConfigurationError(
                 "policy is not set; for example policy=block_none, or policy=[RUN,untrained]"
@@ -117,6 +126,16 @@ class EvaluationSettings:
                 f"pose is {', '.join(self.pose)}, which nobody looks with; set observation=vision"
             )
 
+    def _check_world(self) -> None:
+        if self.world not in WORLDS:
+            raise ConfigurationError(f"world is {self.world!r}; choose from {', '.join(WORLDS)}")
+        if self.world == SIMULATION:
+            return
+        for name, free in ONLY_SIMULATED.items():
+            value = getattr(self, name)
+            if value != free:
+                raise ConfigurationError(f"{name} is {value}, which world=hand has not; leave out {name}=")
+
     def _check_suite(self) -> None:
         choices = (*SUITES, POSE_SUITE)
         if self.suite not in choices:
@@ -139,6 +158,12 @@ class EvaluationSettings:
 
 OBSERVATIONS = ("state", "vision")
 
+ONLY_SIMULATED: Mapping[str, Any] = {
+    "suite": None, "randomization": "all", "initial_states": {}, "engine": "auto", "video": False,
+    "viewer": False,
+}  # fmt: skip
+"""Settings that only simulated trials have, and their defaults."""
+
 POSE_SUITE = "pose"
 
 _SECTIONS: dict[str, tuple[str, ...]] = {
@@ -150,8 +175,8 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
 }
 """Settings with settings of their own; null leaves a default where it stands."""
 
-_GROUPS = ("task", "randomization")
-"""Settings that are Hydra groups, shared with training: they come in the section ``environment``."""
+_GROUPS = ("task", "randomization", "hardware")
+"""Settings that are Hydra groups; the first two are shared with training, in the section ``environment``."""
 
 
 def register_evaluation_schema() -> None:
@@ -181,14 +206,20 @@ def wrong_override(overrides: Sequence[str], groups: Path) -> str | None:
             continue
         if section not in known:
             return f"unknown setting {key}; choose from {', '.join(sorted(known))}"
-        if name and name not in _SECTIONS.get(section, ()):
-            choices = ", ".join(_SECTIONS.get(section, ())) or "none"
-            return f"unknown setting {key}; settings of {section}: {choices}"
+        names = _hardware_settings(groups) if section == "hardware" else _SECTIONS.get(section, ())
+        if name and name not in names:
+            return f"unknown setting {key}; settings of {section}: {', '.join(names) or 'none'}"
         if key in _GROUPS:
             words = sorted(path.stem for path in (groups / key).glob("*.yaml"))
             if value not in words:
                 return f"{key} is {value!r}; choose from {', '.join(words)}"
     return None
+
+
+def _hardware_settings(groups: Path) -> list[str]:
+    """All that a file of the group sets: another package knows what it means."""
+    files = (groups / "hardware").glob("*.yaml")
+    return sorted({str(name) for file in files for name in OmegaConf.load(file)})
 
 
 def read_settings(cfg: DictConfig) -> EvaluationSettings:

@@ -4,47 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModuleBase
-from torch import nn
-from torchrl.envs.utils import ExplorationType, set_exploration_type
 
-from dactyl_tl.evaluation.protocol import Ending, Events, Limits, Referee
 from dactyl_tl.evaluation.statistics import Summary, rotations_per_minute, summarize
-from dactyl_tl.evaluation.worlds import World
-
-Watcher = Callable[[World, Referee], None]
-"""Called when trials begin and after every control step: progress bars, videos, viewers."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What came of one trial.
-
-    Attributes:
-        index: Position among all trials, from 0.
-        seed: Seed that its batch began with.
-        slot: Position within its batch.
-        successes: Consecutive rotations achieved.
-        ending: Why it ended.
-        seconds: How long it lasted.
-        goal_seconds: When each rotation was achieved, in seconds since the start.
-    """
-
-    index: int
-    seed: int
-    slot: int
-    successes: int
-    ending: Ending
-    seconds: float
-    goal_seconds: tuple[float, ...]
+from dactyl_tl.protocol import Ending, Limits, World
+from dactyl_tl.trials import Trial, Watcher, batch_seed_of, collect_trials, run_batch
 
 
 @dataclass(frozen=True)
@@ -154,73 +124,6 @@ def run_trials(
     done: list[Trial] = []
     for batch in range(math.ceil(trials / world.num_trials)):
         batch_seed = batch_seed_of(seed, batch)
-        referee = _run_batch(world, policy, batch_seed, limits, sample_actions, watchers)
-        done += _collect(referee, batch_seed, first=len(done))
+        referee = run_batch(world, policy, batch_seed, limits, sample_actions, watchers)
+        done += collect_trials(referee, batch_seed, first=len(done))
     return TrialResults(name, seed, limits, tuple(done[:trials]), settings or {})
-
-
-def _run_batch(
-    world: World,
-    policy: TensorDictModuleBase,
-    seed: int,
-    limits: Limits,
-    sample_actions: bool,
-    watchers: Sequence[Watcher],
-) -> Referee:
-    exploration = ExplorationType.RANDOM if sample_actions else ExplorationType.DETERMINISTIC
-    referee = Referee(limits, world.num_trials)
-    with torch.random.fork_rng(), torch.no_grad(), set_exploration_type(exploration):
-        world.begin(seed)
-        torch.manual_seed(seed)
-        memory = empty_memory(policy, world.num_trials)
-        for watch in watchers:
-            watch(world, referee)
-        while not referee.finished:
-            events, memory = act_once(world, policy, memory)
-            referee.watch(events)
-            for watch in watchers:
-                watch(world, referee)
-    return referee
-
-
-def act_once(
-    world: World, policy: TensorDictModuleBase, memory: TensorDictBase
-) -> tuple[Events, TensorDictBase]:
-    """One control step of every trial: what happened, and the recurrent state to carry on."""
-    decision = policy(world.observe().update(memory))
-    after = decision["next"].select(*memory.keys(True, True)) if memory.keys() else memory
-    return world.act(decision["action"]), after
-
-
-def empty_memory(policy: nn.Module, num_trials: int) -> TensorDict:
-    """The recurrent state before the first observation: zeros, as in training."""
-    memory = TensorDict({}, batch_size=[num_trials])
-    for module in policy.modules():
-        make_primer: Any = getattr(module, "make_tensordict_primer", None)
-        if make_primer is not None:
-            for key, spec in make_primer().primers.items(True, True):
-                memory[key] = spec.zero([num_trials])
-    return memory
-
-
-def batch_seed_of(seed: int, batch: int) -> int:
-    """A seed below 2**31 that no two (seed, batch) pairs are likely to share."""
-    return int(np.random.SeedSequence([seed, batch]).generate_state(1)[0] >> 1)
-
-
-def _collect(referee: Referee, seed: int, first: int) -> list[Trial]:
-    trials = []
-    for slot, ending in enumerate(referee.endings):
-        assert ending is not None, "a batch returns only when every trial has ended"
-        trials.append(
-            Trial(
-                index=first + slot,
-                seed=seed,
-                slot=slot,
-                successes=int(referee.successes[slot]),
-                ending=ending,
-                seconds=float(referee.seconds[slot]),
-                goal_seconds=tuple(referee.goal_seconds[slot]),
-            )
-        )
-    return trials

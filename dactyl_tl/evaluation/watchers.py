@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dactyl_tl.contract import CONTROL_PERIOD
-from dactyl_tl.evaluation.protocol import Referee
-from dactyl_tl.evaluation.trials import Watcher
-from dactyl_tl.evaluation.worlds import SimulatedWorld, World
+from dactyl_tl.evaluation.worlds import SimulatedWorld
 from dactyl_tl.progress import Report
+from dactyl_tl.protocol import Referee, World
 from dactyl_tl.rendering.classic import HandRenderer
 from dactyl_tl.rendering.video import VideoWriter, caption, grid
 from dactyl_tl.rendering.viewer import LiveViewer
+from dactyl_tl.trials import Watcher
 
 LINGER = 1.0
 """Seconds that a video stays on its last picture."""

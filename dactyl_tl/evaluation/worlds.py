@@ -1,12 +1,12 @@
 """Worlds in which trials run: something that observes and acts.
 
-The trial runner knows only :class:`World`; it cannot tell simulation from the hand.
+The trial runner knows only :class:`dactyl_tl.protocol.World`; it cannot tell simulation from the hand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,40 +16,11 @@ from torch import Tensor
 
 from dactyl_tl.contract import CONTROL_PERIOD, PRIVILEGED, policy_keys
 from dactyl_tl.envs import ReorientEnv, make_env
-from dactyl_tl.evaluation.protocol import Events, Limits
+from dactyl_tl.protocol import Events, Limits
 
 _GRACE = 2 * CONTROL_PERIOD
 """Seconds by which a simulated goal outlives the protocol's limit, so that the referee ends every trial
 and rounding of the simulation's own clock never does."""
-
-
-class World(Protocol):
-    """N trials side by side, one control step (80 ms) at a time.
-
-    The physical hand is a world with one trial; :meth:`begin` may then wait for an operator.
-    """
-
-    @property
-    def num_trials(self) -> int:
-        """N, trials that run side by side."""
-
-    def begin(self, seed: int) -> None:
-        """Start N new trials. The same seed gives the same trials, whatever policy acts in them."""
-
-    def observe(self) -> TensorDictBase:
-        """What the policy may see now.
-
-        Returns:
-            Entries ``contract.policy_keys()`` and ``is_init`` (bool, (N, 1), true on a trial's first
-            observation), batch size [N].
-        """
-
-    def act(self, action: Tensor) -> Events:
-        """Apply an action for one control step.
-
-        Args:
-            action: Bin of each actuator, int64, shape (N, 20).
-        """
 
 
 class SimulatedWorld:
@@ -76,7 +47,7 @@ class SimulatedWorld:
         self._now["is_init"] = torch.ones(self.num_trials, 1, dtype=torch.bool, device=self.env.device)
 
     def observe(self) -> TensorDict:
-        """The policy's inputs; see :class:`World`."""
+        """The policy's inputs; see :class:`~dactyl_tl.protocol.World`."""
         return self._current().select(*policy_keys(), "is_init").clone()
 
     def qpos(self) -> Tensor:
@@ -88,7 +59,7 @@ class SimulatedWorld:
         return self._current()[PRIVILEGED, "target_orientation"]
 
     def act(self, action: Tensor) -> Events:
-        """Step every simulation whose trial goes on; see :class:`World`."""
+        """Step every simulation whose trial goes on; see :class:`~dactyl_tl.protocol.World`."""
         step = self._current().set("action", action.to(self.env.device))
         after = self.env.step(step)["next"]
         self.env.check()

@@ -20,9 +20,9 @@ from dactyl_tl.analysis.strategies import (
     slides,
 )
 from dactyl_tl.evaluation.policies import RandomPolicy
-from dactyl_tl.evaluation.protocol import Limits
 from dactyl_tl.evaluation.trials import run_trials
 from dactyl_tl.evaluation.worlds import simulated_world
+from dactyl_tl.protocol import Limits
 
 INDEX, LITTLE, THUMB = PARTS.index("index tip"), PARTS.index("little tip"), PARTS.index("thumb tip")
 

@@ -10,7 +10,7 @@ from torchrl.envs import check_env_specs
 
 from dactyl_tl import make_env, rotations
 from dactyl_tl.contract import DROP_DEPTH, OBSERVATION_SIZES, POLICY_INPUTS, PRIVILEGED_INPUTS, REWARD_TERMS
-from dactyl_tl.envs.config import GoalConfig
+from dactyl_tl.goals import GoalConfig
 
 HOLD = 5  # the middle bin: zero
 

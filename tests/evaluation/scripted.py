@@ -10,7 +10,7 @@ from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
 
 from dactyl_tl.contract import CONTROL_PERIOD, NUM_ACTUATORS, OBSERVATION_SIZES, policy_keys
-from dactyl_tl.evaluation.protocol import Events
+from dactyl_tl.protocol import Events
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from PIL import Image
 from rich.console import Console
 
 from dactyl_tl import rotations
+from dactyl_tl.config_files import config_directory
 from dactyl_tl.contract import POLICY
 from dactyl_tl.envs.observations import relative_orientation
 from dactyl_tl.errors import ConfigurationError
@@ -31,7 +32,6 @@ from dactyl_tl.evaluation.report import describe_settings
 from dactyl_tl.evaluation.seeing import SeeingWorld
 from dactyl_tl.evaluation.settings import register_evaluation_schema
 from dactyl_tl.evaluation.worlds import simulated_world
-from dactyl_tl.launch import config_directory
 from dactyl_tl.metrics import MetricsFile
 from dactyl_tl.models.config import PoseNetworkConfig
 from dactyl_tl.models.pose import PoseNetwork

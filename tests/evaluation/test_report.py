@@ -12,9 +12,10 @@ from rich.console import Console
 from dactyl_tl.evaluation.comparison import ResultGroup, compare
 from dactyl_tl.evaluation.paper import TABLE_3
 from dactyl_tl.evaluation.plots import plot_results
-from dactyl_tl.evaluation.protocol import Ending, Limits
 from dactyl_tl.evaluation.report import comparison_table, read_json, results_table, write_csv, write_json
-from dactyl_tl.evaluation.trials import Trial, TrialResults
+from dactyl_tl.evaluation.trials import TrialResults
+from dactyl_tl.protocol import Ending, Limits
+from dactyl_tl.trials import Trial
 
 PAPER = [TABLE_3["block", "simulation"], TABLE_3["block", "hand"]]
 

@@ -7,6 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
+from dactyl_tl.config_files import config_directory
 from dactyl_tl.errors import ConfigurationError
 from dactyl_tl.evaluation import suites
 from dactyl_tl.evaluation.command import Evaluation, evaluate
@@ -16,7 +17,6 @@ from dactyl_tl.evaluation.report import write_markdown
 from dactyl_tl.evaluation.settings import register_evaluation_schema
 from dactyl_tl.evaluation.suites import SUITES, Group, Suite
 from dactyl_tl.evaluation.violins import plot_groups
-from dactyl_tl.launch import config_directory
 from dactyl_tl.policies import shipped_policies
 from tests.evaluation.test_report import results
 

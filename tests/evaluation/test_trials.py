@@ -7,8 +7,8 @@ import torch
 
 from dactyl_tl.contract import CONTROL_PERIOD
 from dactyl_tl.evaluation.policies import RandomPolicy
-from dactyl_tl.evaluation.protocol import Ending, Limits, Referee
 from dactyl_tl.evaluation.trials import TrialResults, run_trials
+from dactyl_tl.protocol import Ending, Limits, Referee
 from tests.evaluation.scripted import CountingPolicy, Script, ScriptedWorld
 
 STEP = CONTROL_PERIOD

@@ -5,10 +5,10 @@ import torch
 
 from dactyl_tl.contract import CONTROL_PERIOD, policy_keys
 from dactyl_tl.evaluation.policies import RandomPolicy
-from dactyl_tl.evaluation.protocol import Ending, Limits, Referee
 from dactyl_tl.evaluation.trials import run_trials
-from dactyl_tl.evaluation.worlds import SimulatedWorld, World, simulated_world
+from dactyl_tl.evaluation.worlds import SimulatedWorld, simulated_world
 from dactyl_tl.models import NetworkConfig, build_actor
+from dactyl_tl.protocol import Ending, Limits, Referee, World
 
 SHORT = {"initial_states": {"steps": 3}, "randomization": "all"}
 NEAR = {"kind": "within_angle", "angle": (0.41, 0.6)}

@@ -8,9 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 import torch
+from tensordict import TensorDictBase
 from torch import Tensor
+
+
+class TrialInterrupted(RuntimeError):
+    """Something broke, and what the trial would have come to is unknown: it does not count."""
 
 
 class Ending(StrEnum):
@@ -65,6 +71,35 @@ class Events:
     diverged: Tensor
     stopped: Tensor
     seconds: Tensor
+
+
+class World(Protocol):
+    """N trials side by side, one control step (80 ms) at a time.
+
+    The physical hand is a world with one trial; :meth:`begin` may then wait for an operator.
+    """
+
+    @property
+    def num_trials(self) -> int:
+        """N, trials that run side by side."""
+
+    def begin(self, seed: int) -> None:
+        """Start N new trials. The same seed gives the same trials, whatever policy acts in them."""
+
+    def observe(self) -> TensorDictBase:
+        """What the policy may see now.
+
+        Returns:
+            Entries ``contract.policy_keys()`` and ``is_init`` (bool, (N, 1), true on a trial's first
+            observation), batch size [N].
+        """
+
+    def act(self, action: Tensor) -> Events:
+        """Apply an action for one control step.
+
+        Args:
+            action: Bin of each actuator, int64, shape (N, 20).
+        """
 
 
 _CLOCK_ROUNDING = 1e-3
