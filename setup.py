@@ -24,6 +24,9 @@ REQUIREMENTS = [
     "wandb>=0.20,<1",
     "kornia>=0.8,<1",
     "numpy>=2.0,<3",
+    "scipy>=1.14,<2",
+    "mcap>=1.2,<2",
+    "jinja2>=3.1,<4",
     "pyzmq>=26,<28",
     "safetensors>=0.5,<1",
     "matplotlib>=3.9,<4",
@@ -36,9 +39,15 @@ GPU = ["mujoco-warp>=4.0,<5", "warp-lang>=1.15,<2"]
 
 CLUSTER = ["ray>=2.52,<3"]  # the first with token authentication
 
+HAND = ["roslibpy>=2.1,<3", "natnet>=0.3,<1", "qtm-rt>=3.1,<4", "mujoco[sysid]>=4.0,<5", "PyYAML>=6"]
+
+CAMERAS = ["pypylon>=26,<27"]  # large, and under a licence of its own
+
 DEVELOPMENT = [
     *GPU,  # its CPU device runs in the tests
     *CLUSTER,
+    *HAND,
+    *CAMERAS,  # its emulated cameras run in the tests
     "build>=1.2",
     "hypothesis>=6.100",
     "mypy==2.4.1",
@@ -47,6 +56,7 @@ DEVELOPMENT = [
     "pytest-xdist>=3.6",
     "ruff==0.17.5",
     "setuptools>=77",
+    "vermin>=1.6",
 ]
 
 setup(
@@ -69,7 +79,7 @@ setup(
     ],
     python_requires=">=3.11,<3.14",
     install_requires=REQUIREMENTS,
-    extras_require={"gpu": GPU, "cluster": CLUSTER, "dev": DEVELOPMENT},
+    extras_require={"gpu": GPU, "cluster": CLUSTER, "hand": HAND, "cameras": CAMERAS, "dev": DEVELOPMENT},
     packages=[
         *find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
         "dactyl_tl.conf",
@@ -80,6 +90,7 @@ setup(
         "dactyl_tl.conf": ["*.yaml", "**/*.yaml"],
         "dactyl_tl.policies": ["*/bundle.json", "*/*.safetensors", "*/curve.csv"],
         "dactyl_tl.estimators": ["*/bundle.json", "*/*.safetensors", "*/curve.csv"],
+        "hardware": ["*.html", "records/*.html"],
     },
     include_package_data=False,
     zip_safe=False,

@@ -12,7 +12,8 @@ import hydra
 import pytest
 from omegaconf import OmegaConf
 
-from dactyl_tl.launch import config_directory, prepare_hydra
+from dactyl_tl.config_files import config_directory
+from dactyl_tl.launch import prepare_hydra
 
 ROOT = Path(__file__).resolve().parents[1]
 TOP_LEVEL = {"dactyl_tl", "callbacks", "hardware"}
@@ -100,7 +101,7 @@ def test_wheel_holds_the_packages_and_every_configuration(wheel):
         str(path.relative_to(ROOT))
         for package in TOP_LEVEL
         for path in (ROOT / package).rglob("*")
-        if path.suffix == ".py" or path.name == "py.typed"
+        if path.suffix in (".py", ".html") or path.name == "py.typed"
     }
     for shipped in ("policies", "estimators"):
         bundles = (ROOT / "dactyl_tl" / shipped).glob("*/*.*")
