@@ -1,4 +1,5 @@
 # make train    train the laptop recipe for MINUTES=10 minutes and evaluate it beside the untrained policy
+# make twin     TRIALS=3 trials on a simulated hand over real sockets, in real time, with POLICY=block_none
 # make test     the whole test suite, TEST_PROCESSES=2 files at a time
 # make check    format, lint, types
 # make format   put the sources in the project's format
@@ -26,7 +27,10 @@ RENDERING := $(VENV)/.rendering
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check format clean
+POLICY ?= block_none
+TWIN := runs/$(shell date +%Y-%m-%d_%H-%M-%S)_twin
+
+.PHONY: help setup train twin test check format clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -46,6 +50,10 @@ train: setup
 		video=$$(cat $(RENDERING)) hydra.run.dir=$(RUN)/evaluation
 	@echo "Learning curve: $(RUN)/curves.png"
 	@if ls $(RUN)/evaluation/*.mp4 >/dev/null 2>&1; then echo "Videos:         $(RUN)/evaluation/*.mp4"; fi
+
+twin: TRIALS = 3
+twin: $(INSTALLED)
+	$(BIN)/python evaluate.py world=hand hardware=twin policy=$(POLICY) trials=$(TRIALS) hydra.run.dir=$(TWIN)
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
