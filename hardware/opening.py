@@ -50,7 +50,6 @@ def open_world(commission: Commission) -> HandWorld:
         if settings.display:
             display = GoalDisplay(commission.faces, settings.display_host, settings.display_port)
             stack.callback(display.close)
-            print(f"goal display: {display.url}", flush=True)
         if settings.launch:
             from hardware.twin.opening import open_laboratory
 
@@ -63,6 +62,8 @@ def open_world(commission: Commission) -> HandWorld:
         client = HandClient(link, pedal) if pedal else HandClient(link)
         stack.callback(client.close)
         client.connect()
+        if display:
+            print(f"goal display: {display.url}", flush=True)
         return HandWorld(
             client,
             senses,

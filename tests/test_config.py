@@ -26,10 +26,13 @@ from dactyl_tl.pose_training import check_pose
 from dactyl_tl.training import collection_plan, train
 from tests.compose import compose, experiments
 
+OF_EVALUATION = "hardware"
+"""A group that training does not have; tests/hardware/test_settings.py reads it."""
+
 CHOICES = sorted(
     (folder.name, file.stem)
     for folder in config_directory().iterdir()
-    if folder.is_dir()
+    if folder.is_dir() and folder.name != OF_EVALUATION
     for file in folder.glob("*.yaml")
 )
 
