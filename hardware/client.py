@@ -12,7 +12,7 @@ import zmq
 from dactyl_tl.errors import ConfigurationError
 from hardware.errors import HardwareError
 from hardware.lowlevel.joints import table_hash
-from hardware.lowlevel.sockets import Keys, join, newest
+from hardware.lowlevel.sockets import KeyFileError, Keys, join, newest
 from hardware.lowlevel.wire import (
     Alive,
     Arm,
@@ -138,8 +138,11 @@ class HandClient:
     def _joined(self, socket: zmq.Socket[bytes], address: str) -> zmq.Socket[bytes]:
         try:
             return join(socket, address, self.link.keys)
+        except KeyFileError:
+            self.close()
+            raise
         except zmq.ZMQError as error:
-            self._context.destroy(linger=0)
+            self.close()
             raise ConfigurationError(
                 f"{address} is no address of a controller ({error.strerror}); it must be tcp://HOST:PORT"
             ) from None

@@ -31,7 +31,7 @@ from hardware.lowlevel.sockets import KeyFileError, load_pair, load_public
 from hardware.lowlevel.wire import Reason, State
 from hardware.pedal import Pedal
 from hardware.records.mcap_file import RESERVE
-from hardware.session import Place, open_place
+from hardware.session import Place, go_ahead, open_place, step_back
 from hardware.settings import HardwareSettings
 
 ROUND_TRIPS = 200
@@ -97,6 +97,7 @@ def _files(settings: HardwareSettings, pose: str | None) -> Iterator[Finding]:
 
 
 def _laboratory(settings: HardwareSettings, place: Place) -> Iterator[Finding]:
+    go_ahead()  # as in trials, so that times are those of trials
     client = HandClient(place.link)
     try:
         reached = _check("controller", lambda: _controller(client))
@@ -111,6 +112,7 @@ def _laboratory(settings: HardwareSettings, place: Place) -> Iterator[Finding]:
             yield _check("well", lambda: _well(client))
     finally:
         client.close()
+        step_back()
     if place.capture:
         yield _check("motion capture", lambda: _capture(place, bool(settings.cameras)))
 

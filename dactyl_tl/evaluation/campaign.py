@@ -10,9 +10,10 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from dactyl_tl.evaluation.trials import TrialResults
 from dactyl_tl.protocol import Ending, Limits, TrialInterrupted, World
 from dactyl_tl.trials import Trial, Turn, Watcher, batch_seed_of, collect_trials, empty_memory, run_batch
 
-FILE = "campaign.jsonl"
+FILE, LOCK = "campaign.jsonl", "campaign.lock"
 
 VERSION = 1
 """Of the file's layout."""
@@ -106,11 +107,12 @@ def run_campaign(
         One for each policy, in their order.
 
     Raises:
-        ConfigurationError: The directory holds another campaign.
+        ConfigurationError: The directory holds another campaign, or another process is at it.
         TrialInterrupted: Something broke and the operator did not go on; what has ended is kept.
     """
     modules = {policy.name: policy.module for policy in policies}
-    with open_log(policies, trials, seed, directory, limits, sample_actions, settings) as log:
+    with _alone(directory):
+        log = open_log(policies, trials, seed, directory, limits, sample_actions, settings)
         for turn in turns(policies, trials, seed, sample_actions):
             if (turn.policy, turn.trial) not in log.done:
                 log.keep(turn, _run_turn(world, turn, modules[turn.policy], limits, watchers))
@@ -121,6 +123,20 @@ def run_campaign(
         )
         for policy in policies
     ]  # fmt: skip
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Two processes in one campaign would write over each other."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigurationError(
+                f"another process runs the campaign in {directory}; end it, or choose another directory"
+            ) from None
+        yield
 
 
 def open_log(
@@ -192,38 +208,24 @@ class CampaignLog:
         done: Trials that have ended, by the policy's name and their number.
 
     Raises:
-        ConfigurationError: The file holds another campaign, or is none, or another process is at it.
+        ConfigurationError: The file holds another campaign, or is none.
     """
 
     def __init__(self, path: Path, definition: Mapping[str, Any]) -> None:
         self.done: dict[tuple[str, int], Trial] = {}
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = path.with_suffix(".lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigurationError(
-                f"{path.parent} belongs to a campaign that is running; choose another directory, or end it"
-            ) from None
-        try:
-            self._read(definition)
-        except BaseException:
-            self.close()
-            raise
-
-    def _read(self, definition: Mapping[str, Any]) -> None:
-        whole = _whole_lines(self._path)
+        whole = _whole_lines(path)
         if not whole:
             self._append(definition)
             return
-        rows = _parsed(self._path, whole)
+        rows = _parsed(path, whole)
         expected = json.loads(json.dumps(definition))
         differing = _difference(rows[0], expected)
         if differing:
             name, before, now = differing
             raise ConfigurationError(
-                f"{self._path} holds another campaign: its {name} is {before}, not {now}. "
+                f"{path} holds another campaign: its {name} is {before}, not {now}. "
                 "Choose another output directory, or the same settings to go on with it."
             )
         for row in rows[1:]:
@@ -240,16 +242,6 @@ class CampaignLog:
         """Add a trial; it is on the disk when this returns."""
         self._append({"policy": turn.policy, "trial": asdict(trial) | {"ending": str(trial.ending)}})
         self.done[turn.policy, turn.trial] = trial
-
-    def close(self) -> None:
-        """Let another process have the campaign."""
-        self._lock.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _append(self, row: Mapping[str, Any]) -> None:
         with self._path.open("a", encoding="utf-8") as file:

@@ -78,7 +78,7 @@ def run_on_hand(
     """
     directory, limits, sampled = settings.output_directory, settings.limits, settings.sample_actions
     if (directory / FILE).exists():  # another campaign's is refused before anything is opened
-        open_log(policies, settings.trials, settings.seed, directory, limits, sampled, trials).close()
+        open_log(policies, settings.trials, settings.seed, directory, limits, sampled, trials)
     for policy in policies:
         warm_up(policy.module)
     world = open_world(commission)

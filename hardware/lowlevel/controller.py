@@ -45,6 +45,9 @@ REPEAT = 20
 SETTLING = 4
 """Ticks for which targets are sent before there is any force: topics may overtake each other."""
 
+INSISTENCE = 10
+"""Ticks for which a hand that is let go of for good is told so: a connection's last message may get lost."""
+
 BURST = 16
 """Messages answered between two looks at the clock."""
 
@@ -87,7 +90,7 @@ class Controller:
         self._course = Course()
         self._reading = Reading(0, _UNKNOWN, _UNKNOWN, calibrated=False)
         self._failed = 0
-        self._ticks = self._settled = 0
+        self._ticks = self._settled = self._rested = 0
         self._sent_force = math.nan
         self._sent_targets = NOWHERE
         self._sequence = self._acted_ns = self._slowed_now = 0
@@ -120,7 +123,8 @@ class Controller:
                     self._tick(late)
                     if self._failed > FAREWELL:
                         return Reason.BACKEND_FAILED
-                    if self._ending and self._at_rest():
+                    self._rested = self._rested + 1 if self._ending and self._at_rest() else 0
+                    if self._rested > INSISTENCE:
                         lost = self._lifeline is not None and not self._lifeline.alive
                         return Reason.SUPERVISOR_LOST if lost else Reason.ENDING
         finally:
@@ -256,7 +260,7 @@ class Controller:
                 self._send_targets(allowed, now)
             if self._machine.state in (State.RELAX, State.FAULT):  # with less, if the force was still to come
                 allowed = min(allowed, 0.0 if math.isnan(self._sent_force) else self._sent_force)
-            due = allowed != self._sent_force or self._ticks % REPEAT == 0
+            due = allowed != self._sent_force or self._ticks % REPEAT == 0 or self._rested > 0
             if due and (allowed == 0.0 or self._settled > SETTLING):
                 self._hand.limit(allowed)
                 self._sent_force = allowed

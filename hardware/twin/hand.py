@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zmq
@@ -31,7 +31,9 @@ from hardware.lowlevel.joints import ACTUATORS, DRIVEN, JOINTS
 from hardware.lowlevel.realtime import Ticker, end_with_parent, schedule, settle, unscheduled
 from hardware.twin.body import STEP_NS, Body
 from hardware.twin.delays import Delayed
-from hardware.twin.rosbridge import RosbridgeServer
+
+if TYPE_CHECKING:
+    from hardware.twin.rosbridge import RosbridgeServer
 
 DIAGNOSTICS_EVERY = 62
 """Joint states between two diagnostics: 2 Hz."""
@@ -276,7 +278,7 @@ def main() -> int:
     body = Body(options.task, options.hand, options.actions, options.initial_states)
     addresses = Addresses(options.topics, options.commands, options.state, options.operator)
     schedule(PEERS_PRIORITY)  # a real hand does not wait for other programs either; nor do its threads
-    bridge = RosbridgeServer(options.rosbridge) if options.rosbridge else None
+    bridge = _open_bridge(options.rosbridge) if options.rosbridge else None
     twin = TwinHand(body, addresses, bridge)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: setattr(twin, "ended", True))
@@ -284,6 +286,14 @@ def main() -> int:
     if bridge:
         bridge.close()
     return 0
+
+
+def _open_bridge(port: int) -> RosbridgeServer:
+    try:
+        from hardware.twin.rosbridge import RosbridgeServer
+    except ImportError as error:
+        sys.exit(f"rosbridge needs {error.name}: pip install 'dactyl_tl[hand]'")
+    return RosbridgeServer(port)
 
 
 if __name__ == "__main__":

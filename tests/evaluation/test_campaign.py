@@ -1,5 +1,6 @@
 """Campaigns of physical trials: their order, what is kept, how they go on; in a world with a script."""
 
+import fcntl
 import json
 import os
 from collections import Counter
@@ -13,7 +14,7 @@ from torch import nn
 
 from dactyl_tl.contract import CONTROL_PERIOD
 from dactyl_tl.errors import ConfigurationError
-from dactyl_tl.evaluation.campaign import FILE, CampaignLog, run_campaign, turns
+from dactyl_tl.evaluation.campaign import FILE, LOCK, CampaignLog, run_campaign, turns
 from dactyl_tl.evaluation.policies import NamedPolicy, RandomPolicy
 from dactyl_tl.protocol import Ending, Events, Limits, TrialInterrupted
 from dactyl_tl.trials import Trial, Turn, batch_seed_of
@@ -268,19 +269,8 @@ def test_a_file_that_is_no_campaign_is_refused(tmp_path: Path) -> None:
 
 def test_numbers_come_back_as_they_were(tmp_path: Path) -> None:
     trial = Trial(3, 7, 0, 2, Ending.DROPPED, 0.1 + 0.2, (1 / 3, 2e-17))
-    with CampaignLog(tmp_path / FILE, {"version": 1}) as log:
-        log.keep(Turn(5, "a", "", 3, 7), trial)
-    with CampaignLog(tmp_path / FILE, {"version": 1}) as again:
-        assert again.done == {("a", 3): trial}
-
-
-def test_two_processes_are_not_at_one_campaign(tmp_path: Path) -> None:
-    with CampaignLog(tmp_path / FILE, {"version": 1}):
-        with pytest.raises(ConfigurationError, match="belongs to a campaign that is running"):
-            CampaignLog(tmp_path / FILE, {"version": 1})
-        with pytest.raises(ConfigurationError, match="belongs to a campaign that is running"):
-            run(ScriptedHand(), tmp_path)
-    CampaignLog(tmp_path / FILE, {"version": 1}).close()
+    CampaignLog(tmp_path / FILE, {"version": 1}).keep(Turn(5, "a", "", 3, 7), trial)
+    assert CampaignLog(tmp_path / FILE, {"version": 1}).done == {("a", 3): trial}
 
 
 def test_a_trial_is_on_the_disk_when_it_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,3 +285,11 @@ def test_a_trial_is_on_the_disk_when_it_is_kept(tmp_path: Path, monkeypatch: pyt
     run(ScriptedHand(), tmp_path, trials=1)
     assert [len(text.splitlines()) for text in synced] == [1, 2, 3]
     assert all(text.endswith("\n") for text in synced)
+
+
+def test_two_processes_do_not_run_one_campaign(tmp_path: Path) -> None:
+    with (tmp_path / LOCK).open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # a lock belongs to the opened file, not to the process
+        with pytest.raises(ConfigurationError, match="another process runs the campaign in"):
+            run(ScriptedHand(), tmp_path)
+    run(ScriptedHand(), tmp_path)

@@ -103,8 +103,8 @@ MODULES = sorted(
 
 def test_everything_can_be_imported_without_what_is_optional():
     """As from a wheel without extras; what a part cannot do without is imported when it is used."""
-    absent = ("roslibpy", "natnet", "qtm_rt", "pypylon", "owl", "vicon_dssdk", "rospy")
-    server = "hardware.twin.rosbridge"  # stands on roslibpy's own websocket library
+    absent = ("roslibpy", "autobahn", "natnet", "qtm_rt", "pypylon", "owl", "vicon_dssdk", "rospy")
+    server = "hardware.twin.rosbridge"  # stands on the websocket library that comes with roslibpy
     program = f"""
 import sys
 from importlib import import_module

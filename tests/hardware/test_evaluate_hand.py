@@ -132,7 +132,10 @@ def test_trials_run_through_rosbridge(tmp_path):
 
 
 def test_what_cannot_be_used_is_one_line(start):
-    evaluation = start("policy=random", "world=hand", "hardware=shadow_ros", "hardware.rig=nowhere.json")
+    evaluation = start(
+        "policy=random", "world=hand", "hardware=shadow_ros", "hardware.rig=nowhere.json",
+        "hardware.display=false",
+    )  # fmt: skip
     printed = evaluation.finish()
     assert evaluation.process.returncode == 2, printed
     (line,) = printed.splitlines()

@@ -143,7 +143,7 @@ def test_what_a_person_did_not_see_is_named(capsys, monkeypatch):
     answers = iter(["y", "n"])
     monkeypatch.setattr("hardware.jogging.chosen", lambda _: [2, 3])
     try:
-        assert run(parsed("uncertain"), lambda _: next(answers)) == 1
+        assert run(parsed("uncertain", "--degrees=3"), lambda _: next(answers)) == 1
     finally:
         loop.close()
     said = capsys.readouterr().out

@@ -146,17 +146,21 @@ def test_a_hand_base_that_moved_is_missing_with_how_far(frames):
 
 
 class Pictures:
-    """Cameras that show what they are given."""
+    """Cameras that show grey pictures while they are showing any, each a moment old.
+
+    Attributes:
+        age_ns: of the pictures.
+    """
 
     def __init__(self) -> None:
-        self.opened = self.closed = False
-        self.next = Look(None, "no pictures yet")
+        self.opened = self.closed = self.showing = False
+        self.age_ns = 0
 
     def open(self) -> None:
         self.opened = True
 
     def latest(self, now_ns: int) -> Look:
-        return self.next
+        return Look(triple(self.age_ns), "") if self.showing else Look(None, "no pictures")
 
     def close(self) -> None:
         self.closed = True
@@ -189,16 +193,16 @@ def test_cameras_see_the_object_and_markers_the_fingertips(seeing, frames):
     frames.lost = tuple(RIG.object_markers)
     look_for(senses, 0.1)
     sight = senses.look()
-    assert sight.missing == ("object not seen: no pictures yet",)
+    assert sight.missing == ("object not seen: no pictures",)
     assert sight.object_position is None
     assert np.allclose(sight.fingertips, FINGERTIPS, atol=1e-4)
-    cameras.next = Look(triple(30 * MS), "")
+    cameras.showing, cameras.age_ns = True, 30 * MS
     sight = senses.look()
     assert sight.missing == (), "markers on the object are not needed"
     assert sight.object_position.shape == (3,)
     assert np.linalg.norm(sight.object_orientation) == pytest.approx(1.0, abs=1e-5)
     assert sight.object_orientation[0] >= 0.0
-    assert sight.triple is cameras.next.triple
+    assert sight.triple is not None
     assert sight.age_ns >= 30 * MS
     senses.close()
     assert cameras.closed
@@ -208,7 +212,7 @@ def test_cameras_see_the_object_and_markers_the_fingertips(seeing, frames):
 def test_lost_fingers_are_missing_beside_what_cameras_see(seeing, frames):
     senses, cameras = seeing
     look_for(senses, 0.1)
-    cameras.next = Look(triple(), "")
+    cameras.showing = True
     frames.lost = (IDS["th"],)
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and not senses.look().missing:
@@ -217,10 +221,34 @@ def test_lost_fingers_are_missing_beside_what_cameras_see(seeing, frames):
     senses.reset()
 
 
+def test_without_pictures_the_last_pose_is_held_and_then_missing(seeing):
+    senses, cameras = seeing
+    look_for(senses, 0.1)
+    cameras.showing = True
+    first = senses.look()
+    cameras.showing = False
+    deadline, held = time.monotonic() + 30, []
+    while time.monotonic() < deadline:
+        sight = senses.look()
+        if sight.missing:
+            break
+        assert np.array_equal(sight.object_position, first.object_position)
+        assert sight.triple is None
+        held.append(sight.held)
+        senses.pump()
+    assert set(held) <= {("object",)}
+    assert sight.missing == ("object not seen: no pictures",)
+    cameras.showing = True
+    assert senses.look().missing == ()
+    cameras.showing = False
+    senses.reset()
+    assert "object not seen: no pictures" in senses.look().missing, "nothing is held over a reset"
+
+
 def test_the_same_pictures_are_seen_alike(seeing, estimator):
     senses, cameras = seeing
     look_for(senses, 0.1)
-    cameras.next = Look(triple(), "")
+    cameras.showing = True
     first, again = senses.look(), senses.look()
     assert np.array_equal(first.object_position, again.object_position)
     assert np.array_equal(first.object_orientation, again.object_orientation)

@@ -121,8 +121,6 @@ def test_a_lost_controller_means_no_force_and_a_new_one_that_is_disarmed(vendor,
     assert set(fading(vendor, limits[-1])) <= {0.0}
     arm_and_wait_for_force(again, vendor)
     assert "the controller is lost" in process.said()
-    client.close()
-    again.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -147,7 +145,6 @@ def test_asked_to_end_both_end_in_order_and_leave_no_force(vendor, start, number
     assert "controller: ended: ending" in said
     assert "lost" not in said
     assert "Traceback" not in said
-    client.close()
 
 
 def test_a_killed_supervisor_means_that_the_controller_lets_go_and_ends(vendor, start):
@@ -163,7 +160,6 @@ def test_a_killed_supervisor_means_that_the_controller_lets_go_and_ends(vendor, 
     assert values[-1] == 0.0
     assert len(values) > 20
     assert "controller: ended: supervisor lost" in process.said()
-    client.close()
 
 
 def test_a_disarmed_controller_ends_too_without_its_supervisor(start):
@@ -192,7 +188,6 @@ def test_both_end_when_the_process_that_started_them_is_killed(vendor, start):
     assert_none_left(children, 30.0)
     assert vendor.present_forces() == dict.fromkeys(FORCES, 0.0)
     assert "controller: ended: ending" in process.said()
-    client.close()
 
 
 def test_a_process_whose_parent_is_gone_already_ends(start):
@@ -254,4 +249,3 @@ def test_alone_it_drives_the_hand_and_ends_when_asked_to(vendor, start):
     process.process.terminate()
     assert process.wait() == 0
     assert vendor.present_forces() == dict.fromkeys(FORCES, 0.0)
-    client.close()

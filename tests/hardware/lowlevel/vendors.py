@@ -94,6 +94,7 @@ class Process:
 
     def __init__(self, *arguments: str, link: Link, log: Path, command=None, **how) -> None:
         self.link, self.log = link, log
+        self._clients: list[HandClient] = []
         self._program = command or [sys.executable, "-m", "hardware.lowlevel.command"]
         with log.open("wb") as output:
             self.process = subprocess.Popen(
@@ -110,6 +111,7 @@ class Process:
     def client(self) -> HandClient:
         """A client of a controller that is heard of."""
         client = HandClient(self.link)
+        self._clients.append(client)
         client.connect()
         return client
 
@@ -118,6 +120,8 @@ class Process:
         return self.process.returncode
 
     def close(self) -> None:
+        for client in self._clients:
+            client.close()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
